@@ -1,0 +1,35 @@
+"""edgekd: a trained PyTorch model in, a file that provably fits the device out.
+
+    report = edgekd.compress("model.pt2", target="raspberry-pi", data="images/", budget=("drop=1%",))
+
+Every command of the command line is a function here, with the same keywords.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "bench",
+    "compress",
+    "devices",
+    "distill",
+    "doctor",
+    "export",
+    "gate",
+    "inspect",
+    "predict",
+    "quantize",
+    "report",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public functions on first use, so that `edgekd --help` answers at once."""
+    if name in __all__:
+        from edgekd import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'edgekd' has no attribute {name!r}")

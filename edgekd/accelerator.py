@@ -1,0 +1,9 @@
+"""Which accelerator torch sees; a file of its own, so that what must not import torch can ask for it when it is there."""
+
+import importlib
+
+
+def cuda_name() -> str | None:
+    """Name of the first CUDA device, or None."""
+    torch = importlib.import_module("torch")
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None

@@ -1,0 +1,154 @@
+"""Everything a run found out, as the one record that the report is rendered from. Pure: records in, a record out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgekd import __version__
+from edgekd.budget import judge, parse_budgets, verdict
+from edgekd.device import DeviceProfile
+from edgekd.recipe import Recipe
+from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Number, Report, SourceModel, Verdict
+from edgekd.stages.benchmark import Benchmarked
+from edgekd.stages.choose import Choice
+from edgekd.stages.distill import Distilled
+from edgekd.stages.export import Exports
+from edgekd.stages.load import Loaded
+from edgekd.stages.package import Packaged
+from edgekd.stages.quantize import Quantized
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The results of every stage of one run, and how it was called."""
+
+    plan: Recipe
+    profile: DeviceProfile
+    fallbacks: tuple[str, ...]
+    command: str
+    environment: dict[str, Any]
+    loaded: Loaded
+    distilled: Distilled
+    exports: Exports
+    quantized: Quantized
+    benchmarked: Benchmarked
+    choice: Choice
+    packaged: Packaged
+    seconds: dict[str, float]
+
+
+def assemble_report(facts: RunFacts) -> Report:
+    """Judge the budgets and gather every figure, reason, fallback and gap of the run."""
+    chosen = facts.choice.chosen
+    models = facts.benchmarked.models
+    shipped = Figures(**{name: getattr(chosen, name) for name in Figures.model_fields})
+    outcomes = judge(
+        parse_budgets(facts.plan.budget),
+        shipped,
+        models.get("teacher"),
+        target=facts.profile.name,
+        allow_estimate=facts.plan.allow_estimate,
+        load_ms=_load_time(shipped, facts.profile),
+    )
+    decided = verdict(outcomes)
+    return Report(
+        edgekd=__version__,
+        verdict=decided,
+        exit_code=EXIT_CODES[decided],
+        headline=_headline(decided, outcomes, chosen, facts),
+        target=facts.profile.name,
+        model=SourceModel(path=str(facts.plan.model), sha256=facts.loaded.sha256),
+        splits=facts.loaded.manifest.model_dump(mode="json") if facts.loaded.manifest else None,
+        seed=facts.plan.seed,
+        command=facts.command,
+        environment=facts.environment,
+        recipe=facts.plan.model_dump(mode="json", exclude_defaults=True),
+        score_name=facts.loaded.score_name,
+        classes=facts.loaded.classes or (),
+        models={
+            "teacher": models.get("teacher"),
+            "control": models.get("control"),
+            "student": models.get("student"),
+            "shipped": shipped,
+        },
+        candidates=facts.choice.candidates,
+        budgets=outcomes,
+        distillation=facts.distilled.distillation,
+        parity=tuple(p for model in facts.exports.models.values() for p in model.parity),
+        per_class=_per_class(facts, chosen),
+        latency_by_operator=facts.benchmarked.latency_by_operator.get(chosen.id, {}),
+        artifact=facts.packaged.files,
+        seconds=facts.seconds,
+        fallbacks=(*facts.fallbacks, *_export_fallbacks(facts.exports)),
+        warnings=_warnings(facts),
+        unknown=_unknown(facts, chosen),
+    )
+
+
+def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Candidate, facts: RunFacts) -> str:
+    """The one sentence that a person reads first."""
+    what = f"{chosen.scheme} for {chosen.runtime}, {chosen.size_kib:,.0f} KiB"
+    latency = chosen.latency_p50_ms
+    speed = f", {latency.value:.3g} ms on {facts.profile.title} ({latency.word})" if latency else ""
+    missing = "" if facts.loaded.manifest else "No data were given, so nothing was scored: "
+    if facts.loaded.score_name == "agreement":
+        missing = "No labels were given, so scores are agreement with the teacher: "
+    if decided == "missed":
+        return f"{missing}{what}{speed}: {sum(o.verdict == 'missed' for o in outcomes)} of {len(outcomes)} budgets missed"
+    if decided == "inconclusive":
+        return f"{missing}{what}{speed}: a budget could not be decided"
+    return f"{missing}{what}{speed}: " + ("every budget is met" if outcomes else "no budgets were set")
+
+
+def _load_time(shipped: Figures, profile: DeviceProfile) -> Number | None:
+    if profile.name != "host" or shipped.host is None:
+        return None
+    value = shipped.host.load_ms
+    return Number(value=value, low=value, high=value, unit="ms", word="measured", place="host", n=1)
+
+
+def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]]:
+    names = facts.loaded.classes or ()
+    found = {}
+    for index, recalls in facts.benchmarked.per_class.items():
+        name = names[int(index)] if int(index) < len(names) else index
+        kept = {who: value for who, value in recalls.items() if who in ("teacher", "control", "student")}
+        if chosen.id in recalls:
+            kept["shipped"] = recalls[chosen.id]
+        found[name] = kept
+    return found
+
+
+def _export_fallbacks(exports: Exports) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{model.file}: {note}" for model in exports.models.values() for note in model.notes))
+
+
+def _warnings(facts: RunFacts) -> tuple[str, ...]:
+    disturbed = facts.choice.chosen.host.disturbed if facts.choice.chosen.host else ()
+    return (
+        *facts.loaded.notes,
+        *facts.distilled.notes,
+        *facts.quantized.notes,
+        *(f"{scheme} does not apply: {reason}" for scheme, reason in facts.quantized.skipped.items()),
+        *facts.benchmarked.notes,
+        *facts.choice.warnings,
+        *(f"the benchmark here was disturbed: {what}" for what in disturbed),
+    )
+
+
+def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
+    """What this run could not find out, so that nobody takes its silence for an answer."""
+    lines = []
+    if facts.profile.name != "host":
+        lines.append(
+            f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its median and tail are "
+            "not told apart."
+        )
+        if facts.profile.numerics.activations == "int8" and chosen.scheme.startswith("int8"):
+            lines.append("The int8 score was taken on x86; Arm kernels may round differently.")
+    if facts.loaded.score_name is None:
+        lines.append("No score is known, because no data were given.")
+    if facts.distilled.distillation and facts.distilled.distillation.gain is None:
+        lines.append("What the teacher was worth is not known, because no control was trained.")
+    elif facts.distilled.distillation:
+        lines.append("The gain comes from one seed; its interval covers the choice of images, not of seeds.")
+    return tuple(lines)

@@ -1,0 +1,226 @@
+"""Budgets: what the user allows a model to cost, read from `metric=value` and held against a run's figures.
+
+A budget is judged by the figure for the target. A measured or emulated figure decides by its value; an estimate decides
+nothing unless it is allowed to, and then only when its whole interval lies on one side of the limit.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from edgekd.errors import UsageError, did_you_mean
+from edgekd.record import Record
+from edgekd.results import BudgetOutcome, Figures, Number, Verdict
+
+Metric = Literal["latency", "memory", "size", "load", "drop"]
+Severity = Literal["error", "warn"]
+
+HOST = "host"
+_EXACT = 1e-9  # a drop of 0.9339 - 0.9239 is not over a limit of 0.01 because of binary fractions
+
+_TIME = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+_BYTES = {"kib": 1.0, "mib": 1024.0, "gib": 1024.0**2, "kb": 1e3 / 1024, "mb": 1e6 / 1024, "gb": 1e9 / 1024}
+_SHARE = {"%": 0.01}
+
+_NUMBER_WITH_UNIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµ%]*)")
+
+
+class Budget(Record):
+    """One limit. `limit` is in ms (latency, load), KiB (memory, size) or as a share of 1 (drop)."""
+
+    metric: Metric
+    limit: float = Field(ge=0, allow_inf_nan=False)
+    severity: Severity = "error"
+
+
+def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
+    """Read `latency=30ms`, `memory=64MiB`, `size=500KB`, `load=1s` or `drop=1%`.
+
+    `latency` means the 95th percentile; `drop` is in absolute points of score, so `1%` is 0.01. Units are required:
+    us, ms, s; KiB, MiB, GiB (1024), KB, MB, GB (1000); %. Upper and lower case do not matter.
+
+    Raises:
+        UsageError: the metric, number or unit is none of these, or the limit makes no sense.
+    """
+    name, separator, value = (part.strip() for part in text.partition("="))
+    if not separator:
+        raise UsageError(f"The budget {_quoted(text)} has no '='; write it like {_EXAMPLES['latency']}.")
+    metric = next((known for known in _UNITS_OF if known == name), None)
+    if metric is None:
+        hint = did_you_mean(name[:40], _UNITS_OF)
+        raise UsageError(
+            f"The budget {_quoted(text)} names no known metric; write it like {_EXAMPLES['latency']}{hint}"
+        )
+    example = f"write it like {_EXAMPLES[metric]}"
+    match = _NUMBER_WITH_UNIT.fullmatch(value)
+    if match is None:
+        raise UsageError(f"The budget {_quoted(text)} has no number with a unit after '='; {example}.")
+    units = _UNITS_OF[metric]
+    unit = match[2].lower()
+    if unit not in units:
+        fault = f"the unknown unit {unit[:20]!r}" if unit else "no unit"
+        raise UsageError(f"The budget {_quoted(text)} has {fault}; {example}{did_you_mean(unit[:20], units)}")
+    limit = float(match[1]) * units[unit]
+    if not math.isfinite(limit) or limit < 0 or (limit == 0 and metric != "drop") or (metric == "drop" and limit > 1):
+        bounds = "between 0% and 100%" if metric == "drop" else "above zero and finite"
+        raise UsageError(f"The budget {_quoted(text)} must be {bounds}; {example}.")
+    return Budget(metric=metric, limit=limit, severity=severity)
+
+
+def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
+    """Read several budgets, in their order.
+
+    Raises:
+        UsageError: as `parse_budget`, or a metric is named twice.
+    """
+    budgets: dict[str, Budget] = {}
+    for text in texts:
+        budget = parse_budget(text)
+        if budget.metric in budgets:
+            raise UsageError(
+                f"The budget {_quoted(text)} is the second one for {budget.metric}; give each metric once."
+            )
+        budgets[budget.metric] = budget
+    return tuple(budgets.values())
+
+
+def judge(
+    budgets: Iterable[Budget],
+    shipped: Figures,
+    teacher: Figures | None,
+    *,
+    target: str,
+    allow_estimate: bool = False,
+    load_ms: Number | None = None,
+) -> tuple[BudgetOutcome, ...]:
+    """Hold each budget against what is known of the shipped model on `target`.
+
+    A figure measured on this machine says nothing about another target, so it leaves the budget inconclusive.
+    `drop` is the teacher's score less the shipped model's; `size` is exact; `load_ms` is the load time on the target.
+    """
+    outcomes = []
+    for budget in budgets:
+        actual = _actual(budget.metric, shipped, teacher, load_ms)
+        verdict, reason = _decide(budget, actual, target=target, allow_estimate=allow_estimate)
+        outcomes.append(
+            BudgetOutcome(
+                metric=budget.metric,
+                limit=budget.limit,
+                unit=CANONICAL_UNITS[budget.metric],
+                severity=budget.severity,
+                actual=actual,
+                verdict=verdict,
+                reason=reason,
+            )
+        )
+    return tuple(outcomes)
+
+
+def verdict(outcomes: Sequence[BudgetOutcome]) -> Verdict:
+    """Return the worst outcome: missed before inconclusive before pass. Those of severity `warn` do not count."""
+    found = {outcome.verdict for outcome in outcomes if outcome.severity == "error"}
+    return "missed" if "missed" in found else "inconclusive" if "inconclusive" in found else "pass"
+
+
+def score_drop(teacher: Number | None, shipped: Number | None) -> Number | None:
+    """Teacher's score less the shipped model's, as a share of 1; None where either is missing.
+
+    The interval adds both widths, which is wider than a paired one would be.
+    """
+    if teacher is None or shipped is None:
+        return None
+    bounds = (teacher.low, teacher.high, shipped.low, shipped.high)
+    low = high = None
+    if not any(bound is None for bound in bounds):
+        t_low, t_high, s_low, s_high = (float(bound) for bound in bounds if bound is not None)
+        low, high = t_low - s_high, t_high - s_low
+    return Number(
+        value=teacher.value - shipped.value,
+        low=low,
+        high=high,
+        level=min(teacher.level, shipped.level),
+        unit=CANONICAL_UNITS["drop"],
+        word=teacher.word if shipped.word == "measured" else shipped.word,
+        place=shipped.place,
+        n=min(teacher.n, shipped.n),
+    )
+
+
+def _decide(budget: Budget, actual: Number | None, *, target: str, allow_estimate: bool) -> tuple[Verdict, str]:
+    if actual is None:
+        return "inconclusive", _WITHOUT_FIGURE[budget.metric]
+    if not math.isfinite(actual.value):
+        return "inconclusive", f"the figure for {budget.metric} is not a finite number"
+    if budget.metric in _OF_THE_TARGET and actual.place == HOST != target and actual.word != "estimated":
+        return "inconclusive", f"{actual.word} on {HOST}, which says little about {target}"
+    within = budget.limit * (1 + _EXACT) + _EXACT
+    if actual.word != "estimated":
+        return ("pass", "") if actual.value <= within else ("missed", _over(budget, actual.value))
+    if not allow_estimate:
+        return "inconclusive", "only an estimate: measure it on the target, or allow estimates to decide"
+    low, high = (bound if bound is not None else math.nan for bound in (actual.low, actual.high))
+    if high <= within:
+        return "pass", "the whole interval of the estimate is within the limit"
+    if low > within:
+        return "missed", f"the whole interval of the estimate is over the limit; {_over(budget, actual.value)}"
+    if math.isnan(low) or math.isnan(high):
+        return "inconclusive", "an estimate without an interval decides nothing"
+    return "inconclusive", "the interval of the estimate spans the limit"
+
+
+def _over(budget: Budget, value: float) -> str:
+    if budget.metric == "drop":
+        return f"over the limit by {100 * (value - budget.limit):.2g} points"
+    return f"over the limit by {100 * (value / budget.limit - 1):.2g} %" if budget.limit else "over the limit"
+
+
+def _actual(metric: Metric, shipped: Figures, teacher: Figures | None, load_ms: Number | None) -> Number | None:
+    match metric:
+        case "latency":
+            return shipped.latency_p95_ms
+        case "memory":
+            return shipped.peak_memory_kib
+        case "size":
+            return _size(shipped)
+        case "load":
+            return load_ms
+        case "drop":
+            return score_drop(teacher.score if teacher else None, shipped.score)
+
+
+def _size(shipped: Figures) -> Number | None:
+    size = shipped.size_kib
+    return None if size is None else Number(value=size, low=size, high=size, unit="KiB", word="measured", place="file")
+
+
+def _quoted(text: str) -> str:
+    """Quote what the user typed, without control characters and not longer than a line."""
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+_UNITS_OF: dict[Metric, dict[str, float]] = {
+    "latency": _TIME,
+    "memory": _BYTES,
+    "size": _BYTES,
+    "load": _TIME,
+    "drop": _SHARE,
+}
+CANONICAL_UNITS: dict[str, str] = {"latency": "ms", "memory": "KiB", "size": "KiB", "load": "ms", "drop": "fraction"}
+_EXAMPLES: dict[Metric, str] = {
+    "latency": "latency=30ms",
+    "memory": "memory=64MiB",
+    "size": "size=500KiB",
+    "load": "load=1s",
+    "drop": "drop=1%",
+}
+_OF_THE_TARGET = ("latency", "memory", "load")
+_WITHOUT_FIGURE: dict[Metric, str] = {
+    "latency": "there is no latency for the target",
+    "memory": "there is no peak memory for the target",
+    "size": "the size of the shipped model is not known",
+    "load": "there is no load time for the target",
+    "drop": "a drop needs a score of both the teacher and the shipped model",
+}

@@ -1,0 +1,69 @@
+"""Progress and results for a person: plain lines on stderr, one live line where there is a terminal."""
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field
+
+from edgekd.progress import Listener, StageNote, Tick
+
+STAGES = ("load", "distill", "export", "quantize", "benchmark", "choose", "package", "report")
+_PLAIN_EVERY_SECONDS = 10.0
+
+
+def make_listener(*, quiet: bool, verbose: bool) -> Listener:
+    """A listener for the pipeline; also routes edgekd's own log lines to stderr."""
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("      %(message)s"))
+    logger = logging.getLogger("edgekd")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+    return (lambda _event: None) if quiet else _Lines(live=sys.stderr.isatty())
+
+
+@dataclass
+class _Lines:
+    live: bool
+    _shown_at: dict[str, float] = field(default_factory=dict)
+    _line_open: bool = False
+
+    def __call__(self, event: Tick | StageNote) -> None:
+        self._note(event) if isinstance(event, StageNote) else self._tick(event)
+
+    def _note(self, note: StageNote) -> None:
+        number = STAGES.index(note.stage) + 1 if note.stage in STAGES else 0
+        head = f"[{number}/{len(STAGES)}] {note.stage:<9}" if note.kind in ("start", "cached") else " " * 5
+        if note.kind == "done":
+            self._write(f"      {note.stage} took {note.text}")
+        elif note.text or note.kind == "start":
+            self._write(f"{head} {note.text}".rstrip())
+
+    def _tick(self, tick: Tick) -> None:
+        now = time.monotonic()
+        last = self._shown_at.get(tick.phase)
+        finished = tick.done >= tick.total
+        wait = 0.2 if self.live else _PLAIN_EVERY_SECONDS
+        if last is not None and now - last < wait and not finished:
+            return
+        self._shown_at[tick.phase] = now
+        left = "" if tick.seconds_left is None else f"  {_minutes(tick.seconds_left)} left"
+        text = f"      {tick.phase} {tick.done}/{tick.total}  {tick.detail}{left}"
+        if self.live and not finished:
+            sys.stderr.write(f"\r\x1b[K{text[:110]}")
+            sys.stderr.flush()
+            self._line_open = True
+        else:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        if self._line_open:
+            sys.stderr.write("\r\x1b[K")
+            self._line_open = False
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

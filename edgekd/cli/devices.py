@@ -1,0 +1,64 @@
+"""List device profiles, or show one with the source of every figure.
+
+\b
+Examples:
+  edgekd devices
+  edgekd devices show raspberry-pi-4
+"""
+
+import typer
+
+from edgekd.cli.tables import console, print_json, table
+from edgekd.device import DeviceProfile
+from edgekd.errors import UsageError
+
+
+def command(
+    action: str = typer.Argument("list", help="list or show."),
+    name: str | None = typer.Argument(None, help="Device to show."),
+    as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
+) -> None:
+    """Print the profiles."""
+    from edgekd.api import devices
+    from edgekd.device import resolve
+
+    if action not in ("list", "show") or (action == "show") != (name is not None):
+        raise UsageError("Write `edgekd devices list`, or `edgekd devices show NAME`.")
+    if name is not None:
+        resolved = resolve(name)
+        if as_json:
+            return print_json({"schema": 1, "note": resolved.note, **resolved.profile.model_dump(mode="json")})
+        return _show(resolved.profile, resolved.note)
+    profiles = devices()
+    if as_json:
+        return print_json({"schema": 1, "devices": [p.model_dump(mode="json") for p in profiles]})
+    rows = table("device", "core", "clock", "memory", "int8 activations", "runtimes")
+    for p in profiles:
+        runtimes = ", ".join(f"{runtime} {r.version}" for runtime, r in p.runtimes.items())
+        rows.add_row(
+            p.name, f"{p.cores}x {p.core}", f"{p.clock_ghz:g} GHz", f"{p.memory_mib:,} MiB", p.numerics.activations, runtimes
+        )
+    console().print(rows)
+
+
+def _show(profile: DeviceProfile, note: str | None) -> None:
+    out = console()
+    out.print(f"{profile.name}: {profile.title}" + (f"  ({note})" if note else ""))
+    values = profile.model_dump(mode="json", exclude={"sources", "name", "title"})
+    rows = table("", "", "source")
+    rows.columns[1].justify = rows.columns[2].justify = "left"
+    for key, value in _flat(values):
+        rows.add_row(key, value, profile.sources.get(key, profile.sources.get(key.partition(".")[0], "")))
+    out.print(rows)
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        rows += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, _plain(value))]
+    return rows
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

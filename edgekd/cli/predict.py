@@ -1,0 +1,34 @@
+"""Estimate latency and memory of an ONNX file on devices you do not have, in about a second.
+
+\b
+Examples:
+  edgekd predict model.onnx
+  edgekd predict model.onnx --target raspberry-pi-4 --threads 1 --json
+"""
+
+from pathlib import Path
+
+import typer
+
+from edgekd.cli.tables import console, print_json, table
+from edgekd.rendering.text import clean, spoken
+
+
+def command(
+    model: Path = typer.Argument(help="ONNX file, artifact or run folder."),
+    target: str = typer.Option("all", help="Device, or all."),
+    threads: int | None = typer.Option(None, min=1, help="Threads [default: the profile's]."),
+    as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
+) -> None:
+    """Print one line per device; every figure here is an estimate with its interval."""
+    from edgekd.api import predict
+
+    found = predict(model, target=target, threads=threads)
+    if as_json:
+        return print_json(found.model_dump(mode="json", by_alias=True))
+    rows = table("device", "runtime", "threads", "precision", "latency", "peak memory")
+    for one in found.predictions:
+        latency = clean(one.error, longest=200) if one.error else spoken(one.latency_ms)
+        runtime = f"{one.runtime} {one.runtime_version}"
+        rows.add_row(one.target, runtime, str(one.threads), one.precision, latency, spoken(one.peak_memory_kib))
+    console().print(rows)

@@ -1,0 +1,11 @@
+"""Only as far as the candidates.
+
+\b
+Takes the options of `edgekd compress`, writes into the same run folder, and takes over what is finished there:
+  edgekd quantize model.pt2 --target raspberry-pi --data images/
+"""
+
+from edgekd.cli.single_stage import stage_command
+
+command = stage_command("quantize")
+command.__doc__ = __doc__

@@ -1,0 +1,229 @@
+"""From what `--data` names to arrays on disk at the model's input size: train, val and test, never overlapping."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgekd.data.classes import check_classes, listed
+from edgekd.data.decode import Chosen, Tally, check_skipped, decoded_rows
+from edgekd.data.divide import divide
+from edgekd.data.image import Fit
+from edgekd.data.readers import largest_label, open_source
+from edgekd.data.rows import RowWriter, disk_full
+from edgekd.data.source import SPLIT_NAMES, Kind, Source, SplitName
+from edgekd.data.split import open_split
+from edgekd.errors import BadInput
+from edgekd.progress import Listener, silent
+from edgekd.record import Record
+
+__all__ = ["DataManifest", "check_classes", "materialise", "open_split"]
+
+DECODERS = 2
+SHUFFLE_SALT = 1
+
+
+class DataManifest(Record):
+    """What was written, and how it came about; `manifest.json` beside the arrays."""
+
+    kind: Kind
+    counts: dict[SplitName, int]
+    shape: tuple[int, int, int]
+    """(height, width, channels) of a stored image, or (channels, height, width) of a model input."""
+    model_inputs: bool
+    classes: tuple[str, ...] | None
+    labelled: bool
+    largest_label: int | None
+    split_origin: dict[SplitName, str]
+    skipped: int
+    skipped_examples: tuple[str, ...]
+    duplicates: int
+    fingerprint: str
+    """SHA-256 over the content of all splits and the class names."""
+    digests: dict[SplitName, str]
+    notes: tuple[str, ...]
+
+
+def materialise(
+    source: str,
+    folder: Path,
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    resize: Literal["bilinear", "bicubic"] = "bilinear",
+    crop: float | None = None,
+    classes_file: Path | None = None,
+    seed: int = 0,
+    max_skipped: float = 0.01,
+    trust_code: bool = True,
+    progress: Listener = silent,
+) -> DataManifest:
+    """Write `train_images.npy`, `train_labels.npy` and so on, and last `manifest.json`, into `folder`.
+
+    Images are uint8 (n, height, width, channels), or float32 (n, channels, height, width) where the data come as model
+    inputs; labels int64 (n,). Train is shuffled, so that any head of it is a fair sample. An image that also is in test
+    or val (equal pixels as stored) is removed from train, and one of val that also is in test from val.
+
+    Args:
+        source: folder, .npz file, or file.py:make (whose code is run).
+        classes_file: class names in the order of the model's outputs; None takes the data's own order.
+        seed: decides splits that the data do not bring, and the order of train.
+        max_skipped: share of all images that may fail to decode.
+        trust_code: False refuses file.py:make.
+
+    Raises:
+        BadInput: the data cannot be used as they are; nothing is left under a final name.
+        EdgekdError: the disk is full.
+    """
+    found = open_source(source, classes_file=classes_file, trust_code=trust_code)
+    largest = largest_label(found)
+    chosen, origin = _choose(found, seed)
+    fit = Fit(height, width, channels, resize, crop)
+    inputs = _are_model_inputs(found)
+    shape = (channels, height, width) if inputs else fit.shape
+    tally = Tally(sum(len(c.indices) for c in chosen.values()), max_skipped)
+    _check_room(folder, tally.total * int(np.prod(shape)) * (4 if inputs else 1))
+    _clear(folder)
+    with ExitStack() as stack:
+        decoders = stack.enter_context(ThreadPoolExecutor(DECODERS if found.thread_safe else 1))
+        images, labels = _writers(stack, folder, chosen, shape, inputs)
+        for name in reversed(SPLIT_NAMES):
+            rows = decoded_rows(chosen[name], decoders, fit if not inputs else None, shape, tally, progress)
+            _write(name, rows, images[name], labels.get(name), tally)
+        check_skipped(tally, final=True)
+    digests = {name: _joined_digest(images[name], labels.get(name)) for name in SPLIT_NAMES}
+    manifest = DataManifest(
+        kind=found.kind,
+        counts={name: images[name].count for name in SPLIT_NAMES},
+        shape=shape,
+        model_inputs=inputs,
+        classes=found.classes,
+        labelled=found.labelled,
+        largest_label=largest,
+        split_origin=origin,
+        skipped=len(tally.skipped),
+        skipped_examples=tuple(tally.skipped[:3]),
+        duplicates=tally.duplicates,
+        fingerprint=hashlib.sha256(json.dumps([digests, found.classes], sort_keys=True).encode()).hexdigest(),
+        digests=digests,
+        notes=(*found.notes, *_notes(folder, found, tally)),
+    )
+    _write_manifest(folder, manifest)
+    return manifest
+
+
+def _choose(source: Source, seed: int) -> tuple[dict[SplitName, Chosen], dict[SplitName, str]]:
+    """Take splits as given, and those that are missing out of train; say which."""
+    missing = tuple(name for name in SPLIT_NAMES if name not in source.parts)
+    origin: dict[SplitName, str] = {
+        name: f"10 % of train, seed {seed}" if name in missing else "as given" for name in SPLIT_NAMES
+    }
+    if missing:
+        origin["train"] = f"what {' and '.join(missing)} left of train"
+    train = source.parts["train"]
+    labels = {name: part.labels() for name, part in source.parts.items()}
+    taken = divide(labels["train"], train.count, missing, seed)
+    taken["train"] = np.random.default_rng([seed, SHUFFLE_SALT]).permutation(taken["train"])
+    chosen: dict[SplitName, Chosen] = {}
+    for name in SPLIT_NAMES:
+        origin_part = name if name in source.parts else "train"
+        part, own = source.parts[origin_part], labels[origin_part]
+        indices = taken[name] if name in taken else np.arange(part.count)
+        chosen[name] = Chosen(part, indices, None if own is None else own[indices])
+    return chosen, origin
+
+
+def _are_model_inputs(source: Source) -> bool:
+    if source.kind != "factory":
+        return False
+    first = source.parts["train"].fetch(0)
+    return not isinstance(first, Image.Image) and first.dtype == np.float32
+
+
+def _writers(
+    stack: ExitStack, folder: Path, chosen: dict[SplitName, Chosen], shape: tuple[int, ...], inputs: bool
+) -> tuple[dict[SplitName, RowWriter], dict[SplitName, RowWriter]]:
+    """Files that take their final names together, when all splits are written."""
+    dtype = np.float32 if inputs else np.uint8
+    images = {n: stack.enter_context(RowWriter(folder / f"{n}_images.npy", shape, dtype)) for n in SPLIT_NAMES}
+    labels = {
+        n: stack.enter_context(RowWriter(folder / f"{n}_labels.npy", (), np.int64))
+        for n in SPLIT_NAMES
+        if chosen[n].labels is not None
+    }
+    return images, labels
+
+
+def _write(
+    name: SplitName,
+    rows: Iterator[tuple[npt.NDArray[Any], np.int64 | None]],
+    images: RowWriter,
+    labels: RowWriter | None,
+    tally: Tally,
+) -> None:
+    own: set[bytes] = set()
+    for row, label in rows:
+        digest = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+        if digest in tally.seen:
+            tally.duplicates += 1
+            continue
+        own.add(digest)
+        images.append(row)
+        if labels is not None and label is not None:
+            labels.append(np.asarray(label))
+    if images.count == 0:
+        check_skipped(tally, final=True)
+        raise BadInput(
+            f"no image is left in {name}: every one that decodes also is in another split; give {name} images of its "
+            "own, or leave a split out to have it taken from train"
+        )
+    tally.seen |= own
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < needed:
+        raise disk_full(folder)
+
+
+def _clear(folder: Path) -> None:
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for name in SPLIT_NAMES:
+        (folder / f"{name}_images.npy").unlink(missing_ok=True)
+        (folder / f"{name}_labels.npy").unlink(missing_ok=True)
+
+
+def _joined_digest(images: RowWriter, labels: RowWriter | None) -> str:
+    return hashlib.sha256(f"{images.sha256} {labels.sha256 if labels else None}".encode()).hexdigest()
+
+
+def _notes(folder: Path, source: Source, tally: Tally) -> Iterator[str]:
+    if tally.skipped:
+        named = "; ".join(tally.skipped[:3])
+        yield f"{len(tally.skipped)} of {tally.total} images were skipped because they do not decode: {named}"
+    if tally.duplicates:
+        yield (
+            f"{tally.duplicates} images removed from train or val because the same pixels are in a split held out from "
+            "them"
+        )
+    if source.labelled:
+        trained, tested = (set(np.asarray(open_split(folder, n).labels).tolist()) for n in ("train", "test"))
+        lost = [source.classes[at] if source.classes else str(at) for at in sorted(tested - trained)]
+        if lost:
+            yield f"classes in test without a training image: {listed(lost)}"
+
+
+def _write_manifest(folder: Path, manifest: DataManifest) -> None:
+    partial = folder / ".manifest.json.partial"
+    partial.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "manifest.json")

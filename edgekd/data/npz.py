@@ -1,0 +1,103 @@
+"""Arrays of images in one file: x_train, y_train [, x_val, y_val, x_test, y_test, classes]."""
+
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekd.data.classes import listed
+from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName, as_labels
+from edgekd.errors import BadInput, EdgekdError
+
+KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"))
+FORM = "images are uint8 (n, height, width, channels), or (n, height, width) for grey"
+
+
+def read_npz(source: str) -> Source:
+    """Check an .npz file's arrays by their headers; pixels are read when they are first asked for.
+
+    Nothing is unpickled. Raises BadInput where the file is broken, an array is missing, has the wrong type or shape,
+    or labels and images differ in number.
+    """
+    path = Path(source)
+    headers = _headers(path)
+    if "x_train" not in headers:
+        raise BadInput(f"{str(path)!r} holds {listed(sorted(headers))} but no x_train; known: {', '.join(KNOWN)}")
+    for split in SPLIT_NAMES:
+        if f"y_{split}" in headers and f"x_{split}" not in headers:
+            raise BadInput(f"{str(path)!r} has y_{split} but no x_{split}: labels without images")
+    splits = [split for split in SPLIT_NAMES if f"x_{split}" in headers]
+    labelled = {split: f"y_{split}" in headers for split in splits}
+    if len(set(labelled.values())) > 1:
+        lacking = next(split for split in splits if not labelled[split])
+        raise BadInput(f"{str(path)!r} has labels but no y_{lacking}; give labels for every split, or for none")
+    parts = {split: _part(path, split, headers, labelled[split]) for split in splits}
+    _same_shape(path, headers, splits)
+    unread = sorted(name for name in headers if name not in KNOWN)
+    notes = (f"arrays not read: {listed(unread)}",) if unread else ()
+    return Source("npz", parts, labelled["train"], _classes(path) if "classes" in headers else None, notes)
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of every array, without reading any."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {n.removesuffix(".npy"): _header(archive, n) for n in archive.namelist() if n.endswith(".npy")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise BadInput(f"{str(path)!r} cannot be read as .npz: {error}") from error
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    return shape, dtype
+
+
+def _array(path: Path, name: str) -> npt.NDArray[Any]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays[name])
+    except MemoryError as error:
+        raise EdgekdError(f"{name} of {str(path)!r} does not fit into memory; use a folder of images") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise BadInput(f"{name} of {str(path)!r} cannot be read: {error}") from error
+
+
+def _part(path: Path, split: SplitName, headers: dict[str, Any], labelled: bool) -> Part:
+    shape, dtype = headers[f"x_{split}"]
+    where = f"x_{split} of {str(path)!r}"
+    if dtype != np.uint8 or len(shape) not in (3, 4):
+        raise BadInput(f"{where} is {dtype} of shape {shape}; {FORM}")
+    if len(shape) == 4 and shape[3] > 4 and shape[1] in (1, 3):
+        raise BadInput(f"{where} has shape {shape}, channels first; {FORM}: transpose it by (0, 2, 3, 1)")
+    if 0 in shape:
+        raise BadInput(f"{where} has shape {shape}, which holds no pixels; {FORM}")
+    pixels = cache(lambda: _array(path, f"x_{split}"))
+    labels = as_labels(_array(path, f"y_{split}"), f"y_{split} of {str(path)!r}", shape[0]) if labelled else None
+    return Part(
+        count=shape[0],
+        fetch=lambda at: pixels()[at],
+        name=lambda at: f"x_{split}[{at}]",
+        labels=lambda: labels,
+        look=lambda at: (shape[1], shape[2], (*shape, 1)[3]),
+    )
+
+
+def _same_shape(path: Path, headers: dict[str, Any], splits: list[SplitName]) -> None:
+    """Splits may differ in image size, which resizing mends, but not in channels."""
+    channels = {split: (*headers[f"x_{split}"][0], 1)[3] for split in splits}
+    if len(set(channels.values())) > 1:
+        told = ", ".join(f"x_{split} {count}" for split, count in channels.items())
+        raise BadInput(f"{str(path)!r}: splits differ in channels ({told}); store them alike")
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    names = _array(path, "classes")
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise BadInput(f"classes of {str(path)!r} is {names.dtype} of shape {names.shape}; give a list of names")
+    return tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names.tolist())

@@ -1,0 +1,44 @@
+"""Everything edgekd says no with; one class per exit code.
+
+    EdgekdError
+    |- UsageError     2   an option, recipe key or name that does not exist or does not combine
+    |- BadInput       3   a model, data set, recipe or artifact that cannot be used as it is
+    `- PlaceLost      4   ssh or adb went away in the middle
+
+A missed budget (1) and an inconclusive verdict (5) are results, not exceptions; an interrupt (130) is Python's own
+KeyboardInterrupt. Every message is one sentence: what is wrong, where (file, key, line, node), and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgekdError(Exception):
+    """A failure that is explained to the user in one sentence, without a traceback."""
+
+    exit_code = 3
+
+
+class UsageError(EdgekdError):
+    """The command line, recipe or keyword arguments ask for something that does not exist or does not combine."""
+
+    exit_code = 2
+
+
+class BadInput(EdgekdError):
+    """A file that came in cannot be used as it is."""
+
+    exit_code = 3
+
+
+class PlaceLost(EdgekdError):
+    """The device that a benchmark ran on went away."""
+
+    exit_code = 4
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known name, or the known names where none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"

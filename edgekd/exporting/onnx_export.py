@@ -1,0 +1,197 @@
+"""A module to one ONNX file: batch 1, static, inside the device's opset and IR ceiling, the same bytes every time.
+
+PyTorch's exporter (torch.export, "dynamo") comes first; the TorchScript exporter takes over where that one fails and for
+opsets below its floor, and the notes say so. Whatever comes out is checked, loaded, run and compared with the module
+before it counts, so a graph that loads but computes something else is a failed attempt, not a result.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxslim
+import torch
+from torch import nn
+
+from edgekd.errors import BadInput
+from edgekd.onnx_graph import canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.parity import check_every_output
+from edgekd.record import Record
+from edgekd.workspace import write_atomic
+
+log = logging.getLogger(__name__)
+
+Exporter = Literal["dynamo", "torchscript"]
+
+OPSET = 20
+"""Written where the device allows it: the exporters' own default, and no operator of a classifier needs a newer one."""
+DYNAMO_MIN_OPSET = 18
+"""The dynamo exporter writes 18 and more; onnx's converter down from there has no way back for ReduceMean or Add."""
+
+
+class Exported(Record):
+    """An ONNX file as written; `notes` are the fallbacks taken on the way, in sentences."""
+
+    file: str
+    exporter: Exporter
+    opset: int
+    ir_version: int
+    outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def export_onnx(module: nn.Module, example: torch.Tensor, path: Path, *, max_opset: int, max_ir: int) -> Exported:
+    """Write `module` in evaluation mode as an ONNX file with "input" and the outputs "logits", "output_1", ...
+
+    Args:
+        module: any module of one input, on the CPU; it is left in the mode it came in.
+        example: one input as in training, float32 (1, channels, height, width); its shape becomes the graph's.
+        path: the file; nothing is left under this name when the export fails.
+        max_opset: highest opset that the device's runtime loads.
+        max_ir: highest ONNX IR version that the device's runtime loads.
+
+    Raises:
+        BadInput: no exporter takes the module, or what they make of it computes something else.
+    """
+    opset = min(max_opset, OPSET)
+    with _evaluating(module):
+        reference = module_outputs(module, example.numpy())
+        names = output_names(len(reference))
+        failures: list[str] = []
+        for exporter, translate in EXPORTERS.items():
+            if exporter == "dynamo" and opset < DYNAMO_MIN_OPSET:
+                failures.append(f"it writes opset {DYNAMO_MIN_OPSET} and more, the device loads {opset}")
+                continue
+            try:
+                with quietly():
+                    raw = translate(module, example, opset, names)
+                    graph, notes = _slimmed(canonical(raw, max_ir=max_ir), example.numpy(), reference)
+                break
+            except Exception as error:  # exporters raise anything
+                failures.append(first_cause(error))
+        else:
+            raise BadInput(
+                f"{path.name}: the model cannot be exported to ONNX opset {opset}: {failures[0]} (dynamo); "
+                f"{failures[1]} (TorchScript); replace the operator or control flow that is named there."
+            )
+    if failures:
+        notes = (f"exported by TorchScript, because dynamo does not: {failures[0]}", *notes)
+    for note in notes:
+        log.info("%s: %s", path.name, note)
+    write_atomic(path, to_bytes(graph))
+    return Exported(
+        file=path.name,
+        exporter=exporter,
+        opset=opset_of(graph),
+        ir_version=graph.ir_version,
+        outputs=names,
+        notes=notes,
+    )
+
+
+def module_outputs(module: nn.Module, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+    """Run a module as the exported graph is run, one image at a time, and return every output over all images.
+
+    `images` are float32 (n, channels, height, width); each output is (n, ...). Outputs nested in tuples, lists or
+    dictionaries come in the order in which the exporters number them.
+    """
+    with torch.no_grad():
+        runs = [_tensors(module(torch.from_numpy(images[i : i + 1].copy()))) for i in range(len(images))]
+    return tuple(np.concatenate([one.numpy() for one in output]) for output in zip(*runs, strict=True))
+
+
+def output_names(count: int) -> tuple[str, ...]:
+    """Return "logits", "output_1", "output_2", ... for a model of `count` outputs."""
+    return tuple("logits" if i == 0 else f"output_{i}" for i in range(count))
+
+
+def first_cause(error: BaseException, limit: int = 240) -> str:
+    """Say in one line what an error came from: the innermost cause, printable, shortened."""
+    seen = {id(error)}
+    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        error = inner
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    text = "".join(c if c.isprintable() else "?" for c in f"{type(error).__name__}: {lines[0]}").rstrip(" .")
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, submodule by submodule: a frozen batch norm inside a training module stays frozen after."""
+    training = {one: one.training for one in module.modules()}
+    try:
+        for one in training:
+            one.training = False
+        yield
+    finally:
+        for one, flag in training.items():
+            one.training = flag
+
+
+def _tensors(output: Any) -> list[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, dict):
+        output = output.values()
+    return [tensor for part in output if part is not None for tensor in _tensors(part)]
+
+
+def _dynamo(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, ...]) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        module,
+        (example,),
+        dynamo=True,
+        input_names=["input"],
+        output_names=list(names),
+        opset_version=opset,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned nothing")
+    return program.model_proto
+
+
+def _torchscript(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, ...]) -> onnx.ModelProto:
+    written = io.BytesIO()
+    torch.onnx.export(
+        module,
+        (example,),
+        written,  # type: ignore[arg-type]  # a stream is taken, the annotation says paths only
+        dynamo=False,
+        input_names=["input"],
+        output_names=list(names),
+        opset_version=opset,
+        verbose=False,
+    )
+    return onnx.load_model_from_string(written.getvalue())
+
+
+def _slimmed(
+    model: onnx.ModelProto, image: npt.NDArray[np.float32], reference: tuple[npt.NDArray[Any], ...]
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the proven graph after onnxslim where that keeps it right, else as it came with a note."""
+    names = output_names(len(reference))
+    check_every_output(reference, run_graph(model, image), names=names, where="the exported graph")
+    try:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        slim = canonical(onnxslim.slim(copy), max_ir=model.ir_version)
+        check_every_output(reference, run_graph(slim, image), names=names, where="the slimmed graph")
+    except Exception as error:  # onnxslim raises anything, and the larger graph is right
+        return model, (f"left as exported, because slimming failed: {first_cause(error)}",)
+    if opset_of(slim) != opset_of(model):
+        return model, ("left as exported, because slimming changed the opset",)
+    return slim, ()
+
+
+EXPORTERS: dict[Exporter, Callable[[nn.Module, torch.Tensor, int, tuple[str, ...]], onnx.ModelProto]] = {
+    "dynamo": _dynamo,
+    "torchscript": _torchscript,
+}

@@ -1,0 +1,153 @@
+"""An ONNX graph as the predictor sees it: one cost record per operator that the runtime really executes."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from onnx import ModelProto, NodeProto
+
+from edgekd.latency.fusion import Folding, fold
+from edgekd.latency.memory import peak_activation_bytes
+from edgekd.latency.operators import classify, macs, weight_name
+from edgekd.latency.wiring import Wiring, wire
+
+Precision = Literal["fp32", "fp16", "int8"]
+ITEM_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+HAS_INTEGER_KERNEL = frozenset(
+    ("conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "conv_depthwise_3x3", "conv_depthwise")
+    + ("gemm", "recurrent", "elementwise", "pool", "reduce", "data_movement", "view")
+)
+"""Operator classes that turn int8 when a model is looked at as if it were quantized."""
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """What one executed operator works on, at batch 1. `weights` are the stored elements that it reads."""
+
+    name: str
+    operator: str
+    precision: Precision
+    macs: int
+    weights: int
+    elements_read: int
+    elements_written: int
+
+    @property
+    def bytes_read(self) -> int:
+        """Activations and weights read, in bytes of the node's precision."""
+        return (self.elements_read + self.weights) * ITEM_BYTES[self.precision]
+
+    @property
+    def bytes_written(self) -> int:
+        """Activations written, in bytes of the node's precision."""
+        return self.elements_written * ITEM_BYTES[self.precision]
+
+
+@dataclass(frozen=True)
+class GraphSummary:
+    """A model at batch 1. `operators` counts the file's nodes by ONNX type; `nodes` are what is left after folding.
+    `weight_bytes` is the size of the stored tensors, `activation_bytes` the peak of the live activations."""
+
+    macs: int
+    params: int
+    operators: dict[str, int]
+    nodes: tuple[NodeCost, ...]
+    weight_bytes: int
+    activation_bytes: int
+
+    @property
+    def precision(self) -> Precision:
+        """The precision in which most multiply-accumulates are done."""
+        share: Counter[Precision] = Counter()
+        for node in self.nodes:
+            share[node.precision] += node.macs
+        return max(share, key=lambda name: share[name]) if share else "fp32"
+
+
+def summarise(model: ModelProto) -> GraphSummary:
+    """Return MACs, parameters and the cost records of a model, a free batch dimension counted as one.
+
+    Parameters are the elements of stored floating-point and integer tensors except scales, zero points, shapes and
+    indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". Raises BadInput
+    where shapes that are needed cannot be inferred.
+    """
+    wiring = wire(model)
+    folding = fold(wiring)
+    nodes = tuple(_cost(at, wiring, folding) for at in sorted(folding.result))
+    return GraphSummary(
+        macs=sum(node.macs for node in nodes),
+        params=sum(_parameters(wiring).values()),
+        operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        nodes=nodes,
+        weight_bytes=sum(count * wiring.itemsize[name] for name, count in wiring.weights.items()),
+        activation_bytes=peak_activation_bytes(wiring, folding),
+    )
+
+
+def as_if(nodes: tuple[NodeCost, ...], precision: Precision) -> tuple[NodeCost, ...]:
+    """The same operators with the work done in another precision; classes without an integer kernel stay as they are."""
+    if precision != "int8":
+        return tuple(replace(node, precision=precision) for node in nodes if node.operator != "quantize")
+    return tuple(replace(node, precision="int8") if node.operator in HAS_INTEGER_KERNEL else node for node in nodes)
+
+
+def _cost(at: int, wiring: Wiring, folding: Folding) -> NodeCost:
+    node = wiring.nodes[at]
+    members = [at] if node.op_type in ("QuantizeLinear", "DequantizeLinear") else _members(at, folding)
+    inside = {name for member in members for name in wiring.nodes[member].output if name != folding.result[at]}
+    read = {name for member in members for name in wiring.nodes[member].input if name} - inside
+    activations = [name for name in read if name not in wiring.constants]
+    elements_written = sum(wiring.elements(name) for name in node.output if name and name not in inside)
+    if folding.result[at] not in node.output:
+        elements_written += wiring.elements(folding.result[at])
+    elements_read = sum(wiring.elements(name) for name in activations)
+    if node.op_type.startswith(("Gather", "Slice")):
+        elements_read = elements_written
+    second = weight_name(node)
+    kind = classify(node, wiring)
+    return NodeCost(
+        name=node.name or (node.output[0] if node.output else ""),
+        operator=kind,
+        precision=_precision(at, wiring, folding),
+        macs=macs(node, wiring),
+        weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
+        elements_read=elements_read,
+        elements_written=elements_written,
+    )
+
+
+def _members(at: int, folding: Folding) -> list[int]:
+    return [member for member in range(at, len(folding.host)) if folding.host[member] == at]
+
+
+def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
+    if at in folding.int8:
+        return "int8"
+    size = wiring.itemsize.get(folding.result[at], 4)
+    return "fp16" if size == 2 else "fp32"
+
+
+def _parameters(wiring: Wiring) -> dict[str, int]:
+    """Stored tensors that hold parameters: those read as data, not as scale, zero point, shape, axes or index."""
+    found: dict[str, int] = {}
+    for node in wiring.nodes:
+        for position, name in enumerate(node.input):
+            if name in wiring.weights and _is_parameter(node, position, wiring.itemsize[name]):
+                found[name] = wiring.weights[name]
+    return found
+
+
+_QUANTIZER_INPUTS = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "MatMulInteger": (2, 3),
+    "ConvInteger": (2, 3),
+}
+
+
+def _is_parameter(node: NodeProto, position: int, itemsize: int) -> bool:
+    if position in _QUANTIZER_INPUTS.get(node.op_type, ()) or node.op_type in ("Clip", "Resize", "Upsample"):
+        return False
+    return itemsize < 8

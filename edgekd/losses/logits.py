@@ -1,0 +1,59 @@
+"""What a student is asked to match: a teacher's logits, or labels. Pure functions; all return a scalar mean over the batch.
+
+Every loss is computed in float32 whatever the precision of the forward pass, since a softmax over bfloat16 logits loses
+the small probabilities that distillation is about.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+# Keeps a constant row of logits finite; far below the spread of any row that says something.
+SPREAD_FLOOR = 1e-6
+
+
+class DistillationLoss(Protocol):
+    """How a row of student logits is compared with the teacher's."""
+
+    def __call__(self, student: torch.Tensor, teacher: torch.Tensor, *, temperature: float) -> torch.Tensor: ...
+
+
+def soft_targets(student: torch.Tensor, teacher: torch.Tensor, *, temperature: float) -> torch.Tensor:
+    """Return temperature² x KL(softmax(teacher / temperature) || softmax(student / temperature)), a scalar float32.
+
+    Both inputs are logits (batch, classes). The factor keeps the gradient's size independent of the temperature:
+    Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+    """
+    log_student = F.log_softmax(student.float() / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher.float() / temperature, dim=-1)
+    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def standardised_logits(student: torch.Tensor, teacher: torch.Tensor, *, temperature: float = 2.0) -> torch.Tensor:
+    """Return `soft_targets` between rows of logits brought to mean 0 and standard deviation 1, a scalar float32.
+
+    Both inputs are logits (batch, classes). The student need not copy the teacher's scale, only its relations: Sun et
+    al. 2024, "Logit Standardization in Knowledge Distillation", with the population standard deviation of its equation
+    and a base temperature of 2. A row without any spread stands for equal probabilities.
+    """
+    return soft_targets(_standardise(student), _standardise(teacher), temperature=temperature)
+
+
+def hard_labels(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Return the cross-entropy of logits (batch, classes) against class indices int64 (batch,), a scalar float32."""
+    return F.cross_entropy(student.float(), labels, label_smoothing=label_smoothing)
+
+
+def _standardise(logits: torch.Tensor) -> torch.Tensor:
+    values = logits.float()
+    centred = values - values.mean(dim=-1, keepdim=True)
+    # The square root of a floored variance, not a floored root: the gradient of sqrt at 0 is infinite.
+    variance = centred.square().mean(dim=-1, keepdim=True)
+    return centred * torch.rsqrt(variance.clamp_min(SPREAD_FLOOR**2))
+
+
+LOSSES: dict[str, DistillationLoss] = {
+    "soft_targets": soft_targets,
+    "standardised_logits": standardised_logits,
+}

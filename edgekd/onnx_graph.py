@@ -1,0 +1,118 @@
+"""What every ONNX graph that leaves edgekd has in common: nothing in it but the computation, and proof that it loads.
+
+Exporters and quantizers leave stack traces, producer versions, tensor shapes and unused domains behind. They are dropped,
+so that the same module gives the same bytes, old runtimes see only the domains that are used, and no path or source line
+of the machine that exported travels with the model.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operator set that a model imports (1 where it imports none)."""
+    return next((one.version for one in model.opset_import if one.domain in STANDARD_DOMAINS), 1)
+
+
+def canonical(model: onnx.ModelProto, *, max_ir: int) -> onnx.ModelProto:
+    """Return a copy with only what is computed, and an IR version of at most `max_ir`."""
+    clean = onnx.ModelProto()
+    clean.CopyFrom(model)
+    clean.ir_version = min(model.ir_version, max_ir)
+    clean.producer_name = "edgekd"
+    for field in ("producer_version", "doc_string", "domain", "model_version", "metadata_props"):
+        clean.ClearField(field)
+    for graph in _graphs(clean.graph):
+        _strip(graph)
+    for function in clean.functions:
+        function.ClearField("doc_string")
+        function.ClearField("metadata_props")
+        _strip_all([*function.node, *function.value_info])
+    _drop_unused(clean)
+    return clean
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _graphs(inner)
+
+
+def _strip(graph: onnx.GraphProto) -> None:
+    for field in ("doc_string", "metadata_props", "value_info"):
+        graph.ClearField(field)
+    _strip_all([*graph.node, *graph.input, *graph.output, *graph.initializer])
+    for node in graph.node:
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
+
+
+def _strip_all(parts: Sequence[Any]) -> None:
+    for part in parts:
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    used = {name for graph in _graphs(model.graph) for node in graph.node for name in node.input}
+    used |= {output.name for graph in _graphs(model.graph) for output in graph.output}
+    kept = [one for one in model.graph.initializer if one.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    nodes = [node for graph in _graphs(model.graph) for node in graph.node]
+    nodes += [node for function in model.functions for node in function.node]
+    domains = {"" if node.domain in STANDARD_DOMAINS else node.domain for node in nodes} | {""}
+    imports = [one for one in model.opset_import if ("" if one.domain in STANDARD_DOMAINS else one.domain) in domains]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """Serialise a model, the same bytes for the same model. Raises ValueError above protobuf's 2 GiB."""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def run_graph(model: onnx.ModelProto | bytes, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+    """Check a model of one input in full, load it into ONNX Runtime, run it once, and return every output.
+
+    `image` is float32 (1, channels, height, width). Raises what the checker or the runtime raises.
+    """
+    data = model if isinstance(model, bytes) else to_bytes(model)
+    onnx.checker.check_model(data, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return tuple(session.run(None, {session.get_inputs()[0].name: image}))
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Silence what foreign libraries warn, log and print (exporters print whole graphs before they raise)."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    # Its default level has no getter to restore it from; errors still show.
+    onnxruntime.set_default_logger_severity(3)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            yield
+    finally:
+        logging.disable(before)

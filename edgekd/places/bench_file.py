@@ -1,0 +1,83 @@
+"""`edgekd bench`: one ONNX file timed and weighed, as the record that `--json` prints."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edgekd.formats.onnx_file import read_onnx
+from edgekd.latency.graph import summarise
+from edgekd.places.place import PLACES, parse_place
+from edgekd.record import Record
+from edgekd.results import Latency, Memory
+
+
+class BenchModel(Record):
+    """The file that was run. MACs and parameters are counted on the graph as stored, at batch 1."""
+
+    path: str
+    sha256: str
+    macs: int | None
+    params: int | None
+
+
+class BenchResult(Record):
+    """`bench --json`. `environment` also holds the runtime, its version, threads and session options, the conditions
+    before, during and after, and `disturbed`: what made the figures worse than the machine is, in sentences."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    model: BenchModel
+    place: str
+    environment: dict[str, Any]
+    latency: Latency
+    load_ms: float
+    first_ms: float
+    memory: Memory
+    instructions: dict[str, Any] | None = None
+
+
+def bench_file(
+    path: Path,
+    *,
+    place: str = "host",
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    session: Mapping[str, Any] | None = None,
+    min_runs: int = 50,
+    min_seconds: float = 2.0,
+    max_seconds: float = 30.0,
+    seed: int = 0,
+) -> BenchResult:
+    """Check, count, time and weigh one ONNX file; the keywords are those of `edgekd.places.host.bench`.
+
+    Raises BadInput where the file is no sound ONNX model or the runtime refuses it, UsageError for an unknown place or
+    runtime, and EdgekdError where the benchmark process dies.
+    """
+    run = PLACES[parse_place(place)]
+    summary = summarise(read_onnx(path))
+    taken = run(
+        path,
+        runtime=runtime,
+        threads=threads,
+        session=session,
+        min_runs=min_runs,
+        min_seconds=min_seconds,
+        max_seconds=max_seconds,
+        seed=seed,
+    )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    how = {"runtime": taken.runtime, "runtime_version": taken.runtime_version, "threads": threads}
+    return BenchResult(
+        schema=1,
+        model=BenchModel(path=str(path), sha256=sha256, macs=summary.macs, params=summary.params),
+        place=taken.place,
+        environment={**taken.environment, **how, "session": taken.session, "disturbed": list(taken.disturbed)},
+        latency=taken.latency,
+        load_ms=taken.load_ms,
+        first_ms=taken.first_ms,
+        memory=taken.memory,
+        instructions=taken.instructions,
+    )

@@ -1,0 +1,295 @@
+"""The benchmark itself: one fresh process that holds numpy, the runtimes asked for and the models, and nothing else.
+
+    python -P benchmark_program.py SPEC.json RESULT.json
+
+    SPEC    {"models": [{"path", "runtime", "session"}], "threads", "seed", "warmup", "min_runs", "min_seconds",
+             "max_seconds"}
+    RESULT  {"stage", "memory", "models": [{"session", "load_ms", "first_ms", "warmup_runs", "wall_ms", "cpu_ms"}],
+             "runs", "preempted", "conditions"}, or what is known of it and "error"
+
+Several models are run in turn, A B B A A B, so that whatever disturbs the machine disturbs all of them alike, and none
+always gets the caches that the other left. RESULT is rewritten after every stage: where the process is killed it still
+says how far it came and how much memory it had. This file imports nothing of edgekd, so that it can be copied alone to
+a board; edgekd.runtimes opens models with the functions here, so that what is scored is what is timed.
+"""
+
+from __future__ import annotations
+
+import array
+import functools
+import gc
+import glob
+import importlib
+import json
+import os
+import resource
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+KEPT_SAMPLES = 5000
+"""Samples written per model; thinning leaves percentiles as they are."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model; a symbolic dimension is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model. `run` takes the inputs in order and returns the outputs in order, and may be called from several
+    threads at once; `options` are the session options in force."""
+
+    inputs: tuple[InputSpec, ...]
+    options: dict[str, Any]
+    run: Callable[[Sequence[Array]], list[Array]]
+
+
+def import_runtime(name: str) -> Any:
+    """Import a runtime without its telemetry: importing openvino reports home unless openvino_telemetry is missing."""
+    if name == "openvino":
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module(name)
+
+
+def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Session:
+    """Load an ONNX file on ONNX Runtime's CPU provider; `options` are session config entries, by their key."""
+    onnxruntime = import_runtime("onnxruntime")
+    onnxruntime.set_default_logger_severity(3)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    for key, value in options.items():
+        settings.add_session_config_entry(key, str(value))
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    inputs = tuple(
+        InputSpec(i.name, numpy_dtype(i.type), tuple(d if isinstance(d, int) else None for d in i.shape))
+        for i in session.get_inputs()
+    )
+    names = [i.name for i in inputs]
+    return Session(
+        inputs,
+        {"intra_op_num_threads": threads, **options},
+        lambda feeds: session.run(None, dict(zip(names, feeds, strict=True))),
+    )
+
+
+def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
+    """Load an ONNX file on OpenVINO's CPU plugin, tuned for latency; `options` are plugin properties.
+
+    Precision is pinned to f32: on CPUs with bf16 the plugin would otherwise round every float layer unasked.
+    """
+    openvino = import_runtime("openvino")
+
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        **options,
+    }
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    inputs = tuple(
+        InputSpec(
+            port.get_any_name(),
+            port.get_element_type().to_dtype().name,
+            tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
+        )
+        for port in compiled.inputs
+    )
+    local = threading.local()
+
+    def run(feeds: Sequence[Array]) -> list[Array]:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        results = local.request.infer(list(feeds))
+        return [results[port] for port in compiled.outputs]
+
+    in_force = {key: compiled.get_property(key) for key in settings}
+    return Session(inputs, {key: plain(value) for key, value in in_force.items()}, run)
+
+
+def plain(value: Any) -> Any:
+    """Turn a value of OpenVINO's into what JSON holds; an element type becomes its name, "f32"."""
+    if hasattr(value, "get_type_name"):
+        return value.get_type_name()
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+OPEN: dict[str, Callable[[str, int, dict[str, Any]], Session]] = {
+    "onnxruntime": open_onnxruntime,
+    "openvino": open_openvino,
+}
+
+
+def numpy_dtype(onnx_type: str) -> str:
+    """Turn ONNX Runtime's "tensor(float)" into numpy's "float32"."""
+    element = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(element, element)
+
+
+def made_up_input(spec: InputSpec, rng: np.random.Generator) -> Array:
+    """Draw one input: standard normal where it is float, ones for masks, zeros (a valid index) for integers."""
+    if None in spec.shape[1:]:
+        raise ValueError(f"input {spec.name!r} has a free dimension besides the batch: {list(spec.shape)}; fix it")
+    shape = [1 if size is None else size for size in spec.shape]
+    if spec.dtype.startswith("float"):
+        return rng.standard_normal(shape, np.float32).astype(spec.dtype)
+    return np.full(shape, spec.dtype == "bool" or "mask" in spec.name.lower()).astype(spec.dtype)
+
+
+def peak_kib() -> float:
+    """Peak resident set of this process in KiB. Where there is no /proc, getrusage says it (in bytes on macOS)."""
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            return next(float(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "darwin" else float(peak)
+
+
+def conditions() -> dict[str, float]:
+    """The machine's state as far as files tell it: load, highest clock, highest temperature, throttling bits."""
+    found = {"load": os.getloadavg()[0]}
+    for name, pattern, base, unit in (
+        ("clock_mhz", "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 10, 1e3),
+        ("temperature_c", "/sys/class/thermal/thermal_zone*/temp", 10, 1e3),
+        ("throttled", "/sys/devices/platform/soc/soc:firmware/get_throttled", 16, 1.0),
+    ):
+        values = []
+        for path in glob.glob(pattern):
+            try:
+                with open(path, encoding="ascii") as file:
+                    values.append(int(file.read(), base) / unit)
+            except (OSError, ValueError):
+                continue
+        if values:
+            found[name] = max(values)
+    return found
+
+
+def timed(run: Callable[[], object]) -> tuple[int, int]:
+    """Run once; return wall and process CPU time in nanoseconds."""
+    cpu = time.process_time_ns()
+    wall = time.perf_counter_ns()
+    run()
+    wall = time.perf_counter_ns() - wall
+    return wall, time.process_time_ns() - cpu
+
+
+def warm_up(run: Callable[[], object], at_most: int, seconds: float) -> int:
+    """Run until the median of the last 5 wall times is within 5 % of the 5 before; return how many runs that took."""
+    walls: list[int] = []
+    end = time.perf_counter() + seconds
+    while len(walls) < at_most and time.perf_counter() < end:
+        walls.append(timed(run)[0])
+        if len(walls) >= 10:
+            before, last = statistics.median(walls[-10:-5]), statistics.median(walls[-5:])
+            if abs(last - before) <= 0.05 * before:
+                break
+    return len(walls)
+
+
+def measure(
+    runs: list[Callable[[], object]], spec: dict[str, Any]
+) -> tuple[list[array.array[int]], list[array.array[int]], dict[str, Any]]:
+    """Time all models in turn until there are enough rounds and seconds.
+
+    Returns wall and process CPU times in nanoseconds, one array per model, and what went on meanwhile.
+    """
+    wall, cpu = ([array.array("q") for _ in runs] for _ in range(2))
+    order = list(zip(runs, wall, cpu, strict=True))
+    seen = [conditions()]
+    preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    start = looked = now = time.perf_counter()
+    gc.disable()
+    while now - start < spec["max_seconds"] and (len(wall[0]) < spec["min_runs"] or now - start < spec["min_seconds"]):
+        for run, walls, cpus in order:
+            wall_ns, cpu_ns = timed(run)
+            walls.append(wall_ns)
+            cpus.append(cpu_ns)
+        order.reverse()
+        now = time.perf_counter()
+        if now - looked > 1.0:
+            seen.append(conditions())
+            looked = now
+    gc.enable()
+    preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - preempted
+    return wall, cpu, {"runs": len(wall[0]), "preempted": preempted, "conditions": [*seen, conditions()]}
+
+
+def kept_ms(nanoseconds: array.array[int]) -> list[float]:
+    """Turn samples into milliseconds; where too many, every k-th, k odd so that both orders of a pair stay."""
+    return [ns / 1e6 for ns in nanoseconds[:: -(-len(nanoseconds) // KEPT_SAMPLES) | 1]]
+
+
+def benchmark(spec: dict[str, Any], result: dict[str, Any], save: Callable[[dict[str, Any]], None]) -> None:
+    """Take every figure of `spec` into `result`, and save it after each stage."""
+
+    def reached(stage: str, following: str) -> None:
+        result["memory"][stage] = peak_kib()
+        result["stage"] = following
+        save(result)
+
+    save(result)
+    for name in sorted({model["runtime"] for model in spec["models"]}):
+        import_runtime(name)
+    draw = np.random.default_rng  # numpy imports this part on first use: now, so that the model is not charged for it
+    reached("import", "load")
+    runs: list[Callable[[], object]] = []
+    for model in spec["models"]:
+        start = time.perf_counter()
+        session = OPEN[model["runtime"]](model["path"], spec["threads"], model["session"])
+        load_ms = (time.perf_counter() - start) * 1e3
+        rng = draw(spec["seed"])  # the same inputs for all
+        runs.append(functools.partial(session.run, [made_up_input(one, rng) for one in session.inputs]))
+        result["models"].append({"session": session.options, "load_ms": load_ms})
+    reached("load", "first")
+    for run, entry in zip(runs, result["models"], strict=True):
+        entry["first_ms"] = timed(run)[0] / 1e6
+    reached("first", "steady")
+    for run, entry in zip(runs, result["models"], strict=True):
+        entry["warmup_runs"] = warm_up(run, spec["warmup"], spec["max_seconds"])
+    wall, cpu, meanwhile = measure(runs, spec)
+    result["memory"]["steady"] = peak_kib()
+    for entry, walls, cpus in zip(result["models"], wall, cpu, strict=True):
+        entry.update(wall_ms=kept_ms(walls), cpu_ms=kept_ms(cpus))
+    save({**result, **meanwhile, "stage": "done"})
+
+
+def main(spec_path: str, result_path: str) -> int:
+    """Read the spec, write the result; a failure becomes its "error" and exit status 1."""
+
+    def save(result: dict[str, Any]) -> None:
+        with open(result_path + ".part", "w", encoding="utf-8") as file:
+            json.dump(result, file)
+        os.replace(result_path + ".part", result_path)
+
+    with open(spec_path, encoding="utf-8") as file:
+        spec = json.load(file)
+    result: dict[str, Any] = {"stage": "import", "memory": {}, "models": []}
+    try:
+        benchmark(spec, result, save)
+    except Exception as error:  # whatever a runtime raises, the parent says it in one sentence
+        save({**result, "error": f"{type(error).__name__}: {error}"})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""Benchmarks on this machine: one model timed and weighed, or two compared."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import UsageError
+from edgekd.places.environment import disturbances, environment
+from edgekd.places.intervals import mean, measured, percentile, student_interval
+from edgekd.places.process import run_program
+from edgekd.results import Bench, Latency, Memory, Number
+from edgekd.runtimes import find_runtime
+
+PLACE = "host"
+WARMUP = 50
+"""Runs after which warming up ends even if it is not steady yet."""
+
+COMPARE_LEVEL = 0.99
+"""Level of a comparison's interval. At 0.9 a model compared with itself is called different one time in ten."""
+
+
+def bench(
+    model: Path,
+    *,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    session: Mapping[str, Any] | None = None,
+    min_runs: int = 50,
+    min_seconds: float = 2.0,
+    max_seconds: float = 30.0,
+    seed: int = 0,
+) -> Bench:
+    """Time and weigh one model at batch 1 in a fresh process; `session` are the runtime's own options.
+
+    Timing goes on for at least `min_runs` runs and `min_seconds`, but ends at `max_seconds`; where that leaves fewer
+    runs, `disturbed` says so. Raises BadInput where the runtime refuses the model, EdgekdError where the process dies.
+    """
+    version = find_runtime(runtime).version()
+    before = environment()
+    one_model = {"path": str(model.resolve()), "runtime": runtime, "session": dict(session or {})}
+    result = run_program({**_spec(threads, min_runs, min_seconds, max_seconds, seed), "models": [one_model]})
+    [one] = result["models"]
+    wall = one["wall_ms"]
+    marks = disturbances(
+        result["conditions"], cores=os.cpu_count() or 1, runs=result["runs"], preempted=result["preempted"]
+    )
+    if result["runs"] < min_runs:
+        marks += (f"only {result['runs']} of {min_runs} runs fitted into {max_seconds:g} s",)
+    return Bench(
+        place=PLACE,
+        runtime=runtime,
+        runtime_version=version,
+        session=one["session"],
+        latency=latency_of(wall, seed=seed),
+        cpu_ms=measured(one["cpu_ms"], mean, unit="ms", place=PLACE, seed=seed),
+        load_ms=one["load_ms"],
+        first_ms=one["first_ms"],
+        memory=Memory(**{f"{stage}_kib": kib for stage, kib in result["memory"].items()}),
+        samples_ms=tuple(wall),
+        environment={**before, "conditions": result["conditions"], "runs": result["runs"]},
+        disturbed=marks,
+    )
+
+
+def latency_of(samples_ms: list[float], *, seed: int = 0, place: str = PLACE) -> Latency:
+    """Return percentiles and mean of wall times in milliseconds, each with its interval."""
+    percentiles = {
+        f"p{q}_ms": measured(samples_ms, percentile(q), unit="ms", place=place, seed=seed) for q in (50, 90, 95, 99)
+    }
+    return Latency(**percentiles, mean_ms=measured(samples_ms, mean, unit="ms", place=place, seed=seed))
+
+
+def compare(
+    baseline: Path,
+    candidate: Path,
+    *,
+    runtime_a: str = "onnxruntime",
+    runtime_b: str = "onnxruntime",
+    session_a: Mapping[str, Any] | None = None,
+    session_b: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    processes: int = 8,
+    min_seconds: float = 4.0,
+    max_seconds: float = 60.0,
+    level: float = COMPARE_LEVEL,
+) -> Number:
+    """Return what an inference of `candidate` costs relative to one of `baseline`: unit "x", below 1 is cheaper.
+
+    The cost is process CPU time at one thread. With more threads, waiting threads spin and inflate CPU time; then it
+    is the 10th percentile of wall time, which says less.
+
+    Several fresh processes run both models in turn for `min_seconds` (`max_seconds`) altogether. Each gives one ratio,
+    and the interval is Student's t over their logarithms. It cannot come from the runs of one process: where the two
+    models came to lie in memory makes a difference of half a percent that no further run in that process averages
+    out. Raises what `bench` raises.
+    """
+    if processes < 2 or processes % 2:
+        raise UsageError(
+            f"processes must be an even number, so that each model is loaded first as often, not {processes}."
+        )
+    for name in (runtime_a, runtime_b):
+        find_runtime(name)
+    sides = [(baseline, runtime_a, session_a), (candidate, runtime_b, session_b)]
+    models = [{"path": str(p.resolve()), "runtime": r, "session": dict(s or {})} for p, r, s in sides]
+    spec = _spec(threads, 20, min_seconds / processes, max_seconds / processes, 0)
+    logs, runs = [], 0
+    for process in range(processes):
+        turn = -1 if process % 2 else 1
+        result = run_program({**spec, "models": models[::turn]})
+        first, second = result["models"][::turn]
+        logs.append(log_ratio(first, second) if threads == 1 else log_ratio_of_p10(first, second))
+        runs += result["runs"]
+    value, low, high = (math.exp(one) for one in student_interval(logs, level=level))
+    return Number(value=value, low=low, high=high, level=level, unit="x", word="measured", place=PLACE, n=runs)
+
+
+def log_ratio(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:
+    """Return the logarithm of the median ratio of CPU times, over pairs of rounds run in either order."""
+    ratios = np.log(np.asarray(candidate["cpu_ms"]) / np.asarray(baseline["cpu_ms"]))
+    even = len(ratios) // 2 * 2
+    return float(np.median(ratios[:even].reshape(-1, 2).mean(axis=1) if even else ratios))
+
+
+def log_ratio_of_p10(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:
+    """Return the logarithm of the ratio of the 10th percentiles of wall time."""
+    return math.log(np.percentile(candidate["wall_ms"], 10) / np.percentile(baseline["wall_ms"], 10))
+
+
+def _spec(threads: int, min_runs: int, min_seconds: float, max_seconds: float, seed: int) -> dict[str, Any]:
+    """Everything of the program's spec but the models."""
+    return {
+        "threads": threads,
+        "seed": seed,
+        "warmup": WARMUP,
+        "min_runs": min_runs,
+        "min_seconds": min_seconds,
+        "max_seconds": max_seconds,
+    }

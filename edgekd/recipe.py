@@ -1,0 +1,202 @@
+"""The recipe: the whole plan of one run, and the single description of every option.
+
+The command line is generated from the fields below (`cli/options.py`), a YAML file in `pipelines/` may set any of them,
+and `edgekd.compress(...)` takes them as keywords; so a field added here exists everywhere at once.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.record import Record
+from edgekd.resources import data_folder
+
+MODEL, STUDENT, TRAIN, IMAGES, CANDIDATES, VERDICT, RUN = (
+    "Model and data",
+    "Student",
+    "Training",
+    "Image preprocessing (default: checkpoint, then timm, then the data)",
+    "Candidates",
+    "Verdict",
+    "Run",
+)
+
+
+def _option(default: Any, panel: str, text: str, **limits: Any) -> Any:
+    return Field(default, description=text, json_schema_extra={"panel": panel}, **limits)
+
+
+class Recipe(Record):
+    """Every setting of a run. Paths are as the user wrote them; None means "decide for me, and say what was decided"."""
+
+    model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
+    target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
+    data: str | None = _option(None, MODEL, "Folder of class folders, a .npz file, or file.py:make_data.")
+    classes: str | None = _option(None, MODEL, "Text file: class names in the order of the model's outputs.")
+    arch: str | None = _option(
+        None, MODEL, "Architecture of a state dict: timm:NAME, torchvision:NAME or file.py:build."
+    )
+    trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
+
+    student: str | None = _option(
+        None, STUDENT, "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build."
+    )
+    keep_macs: float = _option(0.5, STUDENT, "Share of the teacher's MACs that --student auto keeps.", gt=0, le=1)
+
+    epochs: int | None = _option(None, TRAIN, "Passes over the training images [default: 30].", ge=1)
+    time: str | None = _option(None, TRAIN, "Wall-clock budget for training instead, such as 20m: student and control.")
+    batch_size: int = _option(128, TRAIN, "Images per training step.", ge=1)
+    learning_rate: float | None = _option(None, TRAIN, "Peak learning rate [default: by student].", gt=0)
+    loss: str = _option("standardised_logits", TRAIN, "Distillation loss.")
+    temperature: float = _option(2.0, TRAIN, "Softmax temperature of the distillation loss.", gt=0)
+    distill_weight: float | None = _option(None, TRAIN, "Weight of the distillation loss [default: the loss's own].", ge=0)
+    label_weight: float | None = _option(None, TRAIN, "Weight of the labels' cross-entropy [default: the loss's own].", ge=0)
+    augment: Literal["crop+flip", "crop", "none"] = _option("crop+flip", TRAIN, "Augmentation of training images.")
+    judge: bool = _option(True, TRAIN, "Also train the student without the teacher, and ship the better one.")
+
+    input_size: str | None = _option(None, IMAGES, "Height,width of the model's input.")
+    mean: str | None = _option(None, IMAGES, "Mean per channel, in the units of --scale.")
+    std: str | None = _option(None, IMAGES, "Standard deviation per channel, in the units of --scale.")
+    scale: Literal["0..1", "0..255"] | None = _option(None, IMAGES, "Range of pixel values before mean and std.")
+    channels: Literal["rgb", "bgr"] | None = _option(None, IMAGES, "Channel order the model expects.")
+    resize: Literal["bilinear", "bicubic"] | None = _option(None, IMAGES, "Interpolation.")
+    crop: float | None = _option(None, IMAGES, "Share of the resized short side that the centre crop keeps.", gt=0, le=1)
+
+    schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
+    runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
+    calibration_images: int = _option(512, CANDIDATES, "Training images that calibrate int8.", ge=1)
+
+    budget: tuple[str, ...] = _option(
+        (), VERDICT, "Limit such as latency=30ms, memory=64MiB, size=2MiB, load=1s, drop=1%; may be repeated."
+    )
+    allow_estimate: bool = _option(False, VERDICT, "Let an estimate decide a budget; its whole interval must fit.")
+
+    seed: int = _option(0, RUN, "Seed of splits, sample order, augmentation and new weights.", ge=0)
+    accelerator: Literal["auto", "cpu", "cuda"] = _option("auto", RUN, "Where training runs.")
+    code: dict[str, str] = {}
+    """`file.py:function` to the SHA-256 of the file, as recorded when the recipe was saved."""
+
+
+CODE_FIELDS = ("arch", "student", "data")
+"""Fields that may name `file.py:function`."""
+
+
+def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
+    """Combine a recipe (a name in `pipelines/` or a YAML file) with options, which win; None counts as not given.
+
+    Budgets merge by metric: options over the recipe over `budget:` in `edgekd.yaml` of the working directory.
+
+    Raises:
+        UsageError: an option that does not exist, has the wrong type, or two that exclude each other.
+        BadInput: a recipe file that cannot be read, or has an unknown key.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    stored = _read_yaml(_recipe_path(recipe)) if recipe else {}
+    _refuse_unnamed_code(stored, given)
+    project = _project_budgets()
+    merged = {**stored, **given, "budget": _merge_budgets(project, stored.get("budget", ()), given.get("budget", ()))}
+    plan = _validate(merged, origin=None)
+    if plan.epochs is not None and plan.time is not None:
+        raise UsageError("--epochs and --time both say how long to train; give one of them.")
+    return plan
+
+
+def as_yaml(recipe: Recipe) -> str:
+    """The recipe as a YAML file that `--recipe` reads back: settings that differ from the default, and code hashes."""
+    values = recipe.model_dump(mode="json", exclude_defaults=True)
+    values["code"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _code_files(recipe)}
+    return yaml.safe_dump({k: v for k, v in values.items() if v}, sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """Names that `--recipe` knows."""
+    return sorted(path.stem for path in data_folder("pipelines").glob("*.yaml"))
+
+
+def code_file(value: str | None) -> Path | None:
+    """The Python file of a `file.py:function` value, or None where the value is something else."""
+    if value is None or ".py:" not in value:
+        return None
+    return Path(value.rpartition(":")[0])
+
+
+def _code_files(recipe: Recipe) -> list[tuple[str, Path]]:
+    named = [(value, code_file(value)) for value in (getattr(recipe, field) for field in CODE_FIELDS)]
+    return [(value, path) for value, path in named if path is not None and path.is_file()]
+
+
+def _recipe_path(recipe: str) -> Path:
+    if recipe.endswith((".yaml", ".yml")) or "/" in recipe:
+        return Path(recipe)
+    path = data_folder("pipelines") / f"{recipe}.yaml"
+    if not path.is_file():
+        raise UsageError(f"There is no recipe {recipe!r}{did_you_mean(recipe, recipe_names())}")
+    return path
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"The file {path} cannot be read as YAML: {reason}") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"The file {path} must hold `key: value` lines, one setting each.")
+    _validate(values, origin=path)
+    return values
+
+
+def _validate(values: dict[str, Any], *, origin: Path | None) -> Recipe:
+    kind = BadInput if origin else UsageError
+    where = f" in {origin}" if origin else ""
+    unknown = [key for key in values if key not in Recipe.model_fields]
+    if unknown:
+        raise kind(f"Unknown setting {unknown[0]!r}{where}{did_you_mean(str(unknown[0]), Recipe.model_fields)}")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = first["loc"][0] if first["loc"] else "?"
+        raise kind(f"Setting {key!r}{where} is {first['input']!r}: {first['msg'].lower()}.") from None
+
+
+def _refuse_unnamed_code(stored: dict[str, Any], given: dict[str, Any]) -> None:
+    """A recipe is data: code that it names runs only when named again as an option, or with trust and unchanged."""
+    for field in CODE_FIELDS:
+        path = code_file(stored.get(field))
+        if path is None or given.get(field) == stored[field]:
+            continue
+        if field in given:
+            continue
+        option = f"--{field.replace('_', '-')} {stored[field]}"
+        if not given.get("trust"):
+            raise UsageError(f"The recipe wants to run code from {path}; if you trust it, add {option} or --trust.")
+        recorded = stored.get("code", {}).get(stored[field])
+        actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        if recorded and actual and recorded != actual:
+            raise BadInput(f"{path} changed since the recipe was saved; if you trust the new code, add {option}.")
+
+
+def _project_budgets() -> tuple[str, ...]:
+    path = Path("edgekd.yaml")
+    if not path.is_file():
+        return ()
+    values = _read_yaml(path)
+    if set(values) - {"budget"}:
+        raise BadInput("edgekd.yaml may hold only `budget:`; put other settings into a recipe.")
+    return tuple(values.get("budget", ()))
+
+
+def _merge_budgets(*sources: tuple[str, ...]) -> tuple[str, ...]:
+    merged: dict[str, str] = {}
+    for source in sources:
+        metrics = [text.partition("=")[0] for text in source]
+        twice = next((m for m in metrics if metrics.count(m) > 1), None)
+        if twice:
+            raise UsageError(f"The budget {twice!r} is given twice; keep one of them.")
+        merged.update(zip(metrics, source, strict=True))
+    return tuple(merged.values())

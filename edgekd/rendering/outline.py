@@ -1,0 +1,147 @@
+"""What the sections of a report say, before Markdown or HTML give it a form; so that both say the same."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgekd.budget import score_drop
+from edgekd.rendering.text import MODEL_TITLES, clean
+from edgekd.results import Candidate, Figures, Number, Report
+
+MOST_ENTRIES = 200
+ALL_CLASSES_UP_TO, CHANGED_CLASSES = 30, 15
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model of the side-by-side table. `drop` is against the teacher; `size` and `macs` are ratios to it."""
+
+    title: str
+    note: str
+    figures: Figures
+    drop: Number | None
+    size_ratio: float | None
+    macs_ratio: float | None
+
+
+@dataclass(frozen=True)
+class ClassRecall:
+    """Recall of one class, 0 to 1, by the teacher and by what shipped."""
+
+    name: str
+    teacher: float
+    shipped: float
+
+
+def compared(report: Report) -> tuple[Compared, ...]:
+    """Teacher, student alone, distilled student and shipped, as far as they exist, then the best int8 that stayed."""
+    rows = []
+    chosen = next((candidate for candidate in report.candidates if candidate.chosen), None)
+    notes = {"shipped": chosen.id if chosen else ""}
+    if report.distillation:
+        notes |= {"student": report.distillation.origin}
+    teacher = report.models.get("teacher")
+    for key, title in MODEL_TITLES.items():
+        figures = report.models.get(key)
+        if figures is not None:
+            rows.append(_against(teacher, figures, title, notes.get(key, "")))
+    best = best_int8(report.candidates)
+    if best is not None and not best.chosen:
+        rows.append(_against(teacher, best, "Best int8, not shipped", best.id))
+    return tuple(rows)
+
+
+def best_int8(candidates: tuple[Candidate, ...]) -> Candidate | None:
+    """The int8 candidate with the highest score, the faster one of equals; None where none was scored."""
+    scored = [c for c in candidates if c.scheme.startswith("int8") and c.score is not None]
+    return max(scored, key=lambda c: (c.score.value if c.score else 0.0, -_p95(c)), default=None)
+
+
+def absent(report: Report) -> tuple[str, ...]:
+    """Titles of the models that this run has no figures for."""
+    return tuple(title for key, title in MODEL_TITLES.items() if report.models.get(key) is None)
+
+
+def missing_data(score_name: str | None) -> str:
+    """The sentence that must open a report whose scores are not accuracies, or ""."""
+    if score_name is None:
+        return "No data were given: nothing was scored, and whether the model is still right is not known."
+    if score_name == "agreement":
+        return "The data have no labels: every score is agreement with the teacher, not accuracy."
+    return ""
+
+
+def teacher_worth(report: Report) -> str:
+    """Whether distillation paid, in a sentence; "" where nothing was distilled."""
+    found = report.distillation
+    if found is None:
+        return ""
+    gain = found.gain
+    if gain is None:
+        return "What the teacher was worth is not known: the student was not also trained without it."
+    points = f"{100 * abs(gain.value):.2f} points"
+    if gain.low is not None and gain.high is not None:
+        interval = f"{100 * gain.low:+.2f} to {100 * gain.high:+.2f} points"
+        if gain.low <= 0 <= gain.high:
+            return (
+                f"Whether distillation paid is open: the difference of {100 * gain.value:+.2f} points spans {interval}."
+            )
+        points += f" ({interval})"
+    if gain.value > 0:
+        return f"Distillation paid: {points} over the same student trained alone, on validation images."
+    return f"Distillation did not pay: {points} under the same student trained alone, on validation images."
+
+
+def recalls(per_class: Mapping[str, Mapping[str, float]]) -> tuple[ClassRecall, ...]:
+    """Classes by what they lost, most first; of more than 30, only the 15 that changed most."""
+    rows = [
+        ClassRecall(name, row["teacher"], row["shipped"])
+        for name, row in per_class.items()
+        if "teacher" in row and "shipped" in row
+    ]
+    if len(rows) > ALL_CLASSES_UP_TO:
+        rows = sorted(rows, key=lambda row: -abs(row.shipped - row.teacher))[:CHANGED_CLASSES]
+    return tuple(sorted(rows, key=lambda row: row.shipped - row.teacher))
+
+
+def metric_names(report: Report) -> tuple[str, ...]:
+    """Names of the secondary metrics that any model has, in the order they were first met."""
+    return tuple(dict.fromkeys(name for row in compared(report) for name in row.figures.metrics))
+
+
+def flattened(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A nested record as ("cpu.governor", "performance") pairs of printable text, at most 200 of them."""
+    pairs = [(clean(key), clean(value, longest=200)) for key, value in _leaves(tree, "")]
+    left_out = len(pairs) - MOST_ENTRIES
+    return pairs if left_out <= 0 else [*pairs[:MOST_ENTRIES], ("…", f"{left_out} more in results.json")]
+
+
+def _against(teacher: Figures | None, figures: Figures, title: str, note: str) -> Compared:
+    if teacher is None or figures is teacher:
+        return Compared(title, note, figures, drop=None, size_ratio=None, macs_ratio=None)
+    return Compared(
+        title,
+        note,
+        figures,
+        drop=score_drop(teacher.score, figures.score),
+        size_ratio=_ratio(figures.size_kib, teacher.size_kib),
+        macs_ratio=_ratio(figures.macs, teacher.macs),
+    )
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
+def _p95(candidate: Candidate) -> float:
+    return candidate.latency_p95_ms.value if candidate.latency_p95_ms else float("inf")
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{key}", "unknown" if value is None else value

@@ -1,0 +1,121 @@
+"""Figures and hostile names as text: the one place that rounds, picks a unit, and makes a foreign string printable."""
+
+import math
+import unicodedata
+from typing import Literal
+
+from edgekd.results import BudgetOutcome, Number, Verdict
+
+MISSING = "\u2013"
+LONGEST_NAME = 80
+
+VERDICT_WORDS: dict[Verdict, str] = {"pass": "Pass", "missed": "Missed", "inconclusive": "Inconclusive"}
+METRIC_TITLES = {
+    "latency": "Latency, p95",
+    "memory": "Peak memory",
+    "size": "File size",
+    "load": "Load time",
+    "drop": "Drop of score",
+}
+MODEL_TITLES: dict[Literal["teacher", "control", "student", "shipped"], str] = {
+    "teacher": "Teacher",
+    "control": "Student alone (control)",
+    "student": "Distilled student",
+    "shipped": "Shipped",
+}
+
+_STEPS = {
+    "ms": ((1e3, "s"), (1.0, "ms"), (1e-3, "µs")),
+    "KiB": ((1024.0**2, "GiB"), (1024.0, "MiB"), (1.0, "KiB")),
+    "count": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    "score": ((0.01, "%"),),
+    "fraction": ((0.01, "points"),),
+}
+
+
+def clean(text: object, *, longest: int = LONGEST_NAME) -> str:
+    """Make any foreign string one short printable line.
+
+    Control, format (also right-to-left overrides), surrogate and unassigned characters become U+FFFD, which XML and
+    terminals take; every run of white space becomes one space; more than `longest` characters end in an ellipsis.
+    """
+    whole = str(text)
+    head = " ".join(whole[: 4 * longest].split())
+    shown = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in head)
+    return shown if len(shown) <= longest and len(whole) <= 4 * longest else shown[: longest - 1] + "…"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Write a figure with three significant digits and its unit, as in "27.4 ms"; `unit` as `Number.unit` has it.
+
+    Scores (`score`) are written in per cent with two decimals, drops (`fraction`) in points.
+    """
+    if value is None:
+        return MISSING
+    size, shown, decimals = _scale(value, unit)
+    return _joined(f"{value / size:.{decimals}f}", shown)
+
+
+def interval(number: Number | None, unit: str | None = None) -> str:
+    """Write low and high in the unit and digits of the value, as in "[27.1, 27.7]"; "" without an interval.
+
+    An exact figure, whose bounds are its value, has none to show.
+    """
+    if number is None or number.low is None or number.high is None or number.low == number.high:
+        return ""
+    size, _, decimals = _scale(number.value, unit or number.unit)
+    return f"[{number.low / size:.{decimals}f}, {number.high / size:.{decimals}f}]"
+
+
+def spoken(number: Number | None, unit: str | None = None) -> str:
+    """Write a figure whole: "27.4 ms [27.1, 27.7] measured on host"."""
+    if number is None:
+        return MISSING
+    parts = (quantity(number.value, unit or number.unit), interval(number, unit), number.word, where(number))
+    return " ".join(part for part in parts if part)
+
+
+def where(number: Number) -> str:
+    """Say where a figure was taken: "on host", or "for raspberry-pi-5" where it is only an estimate."""
+    if not number.place or number.place == "file":
+        return ""
+    return f"{'for' if number.word == 'estimated' else 'on'} {clean(number.place, longest=40)}"
+
+
+def axis_unit(highest: float, unit: str) -> tuple[float, str]:
+    """Divisor and name of the unit in which an axis up to `highest` is best labelled."""
+    size, shown, _ = _scale(highest, unit)
+    return size, shown
+
+
+def count(value: float | None, noun: str = "") -> str:
+    """Write a large count, as in "125 M MACs"."""
+    if value is None:
+        return MISSING
+    return f"{quantity(value, 'count')}{' ' + noun if noun else ''}"
+
+
+def limit(outcome: BudgetOutcome) -> str:
+    """Write the limit of a budget, as in "at most 30 ms"."""
+    size, shown, _ = _scale(outcome.limit, outcome.unit)
+    number = f"{outcome.limit / size:.6g}"
+    return f"at most {_joined(number, 'point' if (number, shown) == ('1', 'points') else shown)}"
+
+
+def _scale(value: float, unit: str) -> tuple[float, str, int]:
+    """Return the divisor, the unit as shown, and how many decimals three significant digits need."""
+    steps = _STEPS.get(unit, ((1.0, "" if unit == "1" else clean(unit, longest=12)),))
+    magnitude = abs(value) if math.isfinite(value) else 0.0
+    if unit in ("score", "fraction"):
+        return *steps[0], 2
+    base = next(step for step in steps if step[0] == 1.0)
+    size, shown = next((step for step in steps if magnitude >= step[0]), steps[-1]) if magnitude else base
+    scaled = magnitude / size
+    return size, shown, 0 if scaled == 0 else max(0, min(3, 2 - math.floor(math.log10(scaled))))
+
+
+def _joined(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit else number
+
+
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")

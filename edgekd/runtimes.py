@@ -1,0 +1,115 @@
+"""The runtimes that an exported file can run in, and scoring many inputs with one of them.
+
+Models are opened by the functions that the benchmark uses, so what is scored is what is timed.
+"""
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.places.benchmark_program import InputSpec, Session, open_onnxruntime, open_openvino
+
+__all__ = ["RUNTIMES", "InputSpec", "Runtime", "Session", "find_runtime", "last_line", "predict_batches"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One way to run an ONNX file on a CPU."""
+
+    name: str
+    """What is imported, what is installed, and what the user calls it."""
+    install: str
+    """The command that brings it."""
+    load: Callable[[str, int, dict[str, Any]], Session]
+
+    def available(self) -> bool:
+        """Whether it is installed, found out without importing it."""
+        return importlib.util.find_spec(self.name) is not None
+
+    def version(self) -> str:
+        """Installed version, such as "1.31.1"."""
+        return importlib.metadata.version(self.name)
+
+    def open(self, path: Path, *, threads: int = 1, options: Mapping[str, Any] | None = None) -> Session:
+        """Load a model. Raises BadInput with the runtime's own words where it refuses the file.
+
+        A stranger's file goes through `edgekd.formats.onnx_file.read_onnx` first, which checks its external data.
+        """
+        try:
+            return self.load(str(path), threads, dict(options or {}))
+        except Exception as error:  # whatever a runtime raises
+            words = last_line(str(error))
+            raise BadInput(f"{path}: {self.name} {self.version()} does not load it: {words}") from error
+
+
+def last_line(message: str, limit: int = 300) -> str:
+    """Return the last line with text in it (runtimes put their C++ source lines before it), printable and shortened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    text = "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else "no message"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def find_runtime(name: str) -> Runtime:
+    """Return a runtime by name. Raises UsageError where there is no such runtime, or it is not installed."""
+    if name not in RUNTIMES:
+        raise UsageError(f"There is no runtime {name!r}{did_you_mean(name, RUNTIMES)}")
+    if not RUNTIMES[name].available():
+        raise UsageError(f"The runtime {name} is not installed; install it with: {RUNTIMES[name].install}")
+    return RUNTIMES[name]
+
+
+def predict_batches(
+    path: Path,
+    images: Iterable[npt.NDArray[np.float32]],
+    *,
+    runtime: str = "onnxruntime",
+    threads: int = 2,
+    options: Mapping[str, Any] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Run a model of one input over many inputs and return its first output in order, float32 (total, classes).
+
+    `images` are batches float32 (batch, channels, height, width) of any size. `threads` runs go on at a time with one
+    thread each (the runtimes release the GIL while they run): of single images where the graph's batch is 1, of equal
+    shares of each batch where it is symbolic. A share smaller than a static batch is padded with its last image, and
+    what comes out for the padding is dropped.
+    Raises BadInput where the file does not load, has not one input, or does not take these images.
+    """
+    session = find_runtime(runtime).open(path, threads=1, options=options)
+    if len(session.inputs) != 1:
+        raise BadInput(
+            f"{path}: only a model of one input can be scored on images, this one has {len(session.inputs)}."
+        )
+    static = session.inputs[0].shape[0]
+    dtype = np.dtype(session.inputs[0].dtype)
+
+    def run(share: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        missing = max(0, (static or 0) - len(share))
+        full = np.concatenate([share, np.repeat(share[-1:], missing, axis=0)])
+        try:
+            first = session.run([full.astype(dtype, copy=False)])[0]
+        except Exception as error:  # whatever a runtime raises
+            raise BadInput(f"{path}: {runtime} does not run it: {last_line(str(error))}") from error
+        return np.asarray(first[: len(share)], np.float32)
+
+    outputs: list[npt.NDArray[np.float32]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in images:
+            size = static or max(1, -(-len(batch) // threads))
+            outputs += pool.map(run, [batch[at : at + size] for at in range(0, len(batch), size)])
+    if not outputs:
+        raise BadInput(f"{path}: there is not one image to run it on.")
+    return np.concatenate(outputs)
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "onnxruntime": Runtime("onnxruntime", "pip install onnxruntime", open_onnxruntime),
+    "openvino": Runtime("openvino", "pip install 'edgekd[openvino]'", open_openvino),
+}

@@ -1,0 +1,19 @@
+"""The model as it is, which every other scheme has to beat."""
+
+from pathlib import Path
+
+import onnx
+
+from edgekd.device import Numerics
+from edgekd.onnx_graph import opset_of
+from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.scheme import SchemeResult
+from edgekd.workspace import write_atomic
+
+
+def fp32(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+    """Copy the float file."""
+    data = model.read_bytes()
+    graph = onnx.load_model_from_string(data)
+    write_atomic(out, data)
+    return SchemeResult(scheme="fp32", file=out.name, opset=opset_of(graph), ir_version=graph.ir_version)

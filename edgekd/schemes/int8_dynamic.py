@@ -1,0 +1,40 @@
+"""Weights of matrix products and LSTMs in int8; ranges of activations are taken while running."""
+
+from pathlib import Path
+
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from edgekd.device import Numerics
+from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.quantizer import quantized, write_scheme
+from edgekd.schemes.scheme import SchemeResult
+
+DYNAMIC_OPERATORS = ["Gemm", "LSTM", "MatMul"]
+"""Without Conv: ConvInteger runs up to ten times slower than float convolution, and some builds lack it."""
+DYNAMIC_KERNELS = {"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
+
+
+def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+    """Write int8 weights, symmetric, per channel and with 7 bits as `numerics` says; no calibration data are used.
+
+    Skipped where the graph multiplies by no constant matrix.
+
+    Raises:
+        BadInput: the graph cannot be quantized.
+    """
+
+    def quantize(prepared: Path, written: Path) -> None:
+        quantize_dynamic(
+            prepared,
+            written,
+            op_types_to_quantize=DYNAMIC_OPERATORS,
+            per_channel=numerics.per_channel,
+            reduce_range=numerics.reduce_range,
+            weight_type=QuantType.QInt8,
+        )
+
+    graph, notes = quantized(model, quantize)
+    if not any(node.op_type in DYNAMIC_KERNELS for node in graph.graph.node):
+        skipped = "the graph has no MatMul, Gemm or LSTM with constant weights"
+        return SchemeResult(scheme="int8_dynamic", skipped=skipped, notes=notes)
+    return write_scheme("int8_dynamic", graph, out, notes)

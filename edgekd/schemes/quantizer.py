@@ -1,0 +1,113 @@
+"""What ONNX Runtime's quantizer needs done around it.
+
+Before: shapes inferred anew and constants folded (it fails on exporters' raw graphs, whose stored shapes it trusts while
+it transposes weights). After: float logits, the graph cleaned, checked, loaded and run, and only then written whole (the
+quantizer itself leaves half a file on a full disk).
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from edgekd.errors import BadInput
+from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.runtimes import last_line
+from edgekd.schemes.scheme import SchemeResult
+from edgekd.workspace import write_atomic
+
+MIN_OPSET = 13
+"""The first with a scale per channel in DequantizeLinear."""
+
+
+def quantized(model: Path, quantize: Callable[[Path, Path], None]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the graph that `quantize(prepared, written)` makes of a float ONNX file, clean and proven, with notes.
+
+    The IR version stays; the opset stays unless it is below `MIN_OPSET`, which a note then says.
+
+    Raises:
+        BadInput: the file is no float32 model of one input, or the quantizer or the runtime refuses it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgekd-") as name, quietly():
+            folder = Path(name)
+            source = onnx.load(model)
+            shape = input_shape(source, model.name)
+            prepared, notes = _prepared(source, folder)
+            quantize(prepared, folder / "quantized.onnx")
+            graph = _with_float_products(onnx.load(folder / "quantized.onnx"))
+            graph = canonical(graph, max_ir=source.ir_version)
+            noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+            run_graph(graph, noise)
+    except (BadInput, OSError):
+        raise
+    except Exception as error:  # checker, quantizer and runtime raise anything
+        raise BadInput(
+            f"{model.name}: ONNX Runtime cannot quantize this graph: {last_line(str(error))}; ship it in fp32, or replace "
+            "the operator that is named there."
+        ) from error
+    return graph, notes
+
+
+def write_scheme(scheme: str, graph: onnx.ModelProto, out: Path, notes: tuple[str, ...]) -> SchemeResult:
+    """Write the graph whole, and describe what was written."""
+    write_atomic(out, to_bytes(graph))
+    return SchemeResult(scheme=scheme, file=out.name, opset=opset_of(graph), ir_version=graph.ir_version, notes=notes)
+
+
+def input_shape(model: onnx.ModelProto, where: str) -> tuple[int, ...]:
+    """Shape of the only input, 1 for each symbolic dimension. Raises BadInput unless there is one, of float32."""
+    constants = {one.name for one in model.graph.initializer}
+    inputs = [one for one in model.graph.input if one.name not in constants]
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise BadInput(f"{where}: a model of one float32 input is needed for quantization, this one has {len(inputs)}.")
+    return tuple(dim.dim_value or 1 for dim in inputs[0].type.tensor_type.shape.dim)
+
+
+def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
+    opset = opset_of(source)
+    clean = canonical(source, max_ir=source.ir_version)
+    if opset < MIN_OPSET:
+        clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
+        notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
+    raw, prepared = folder / "float.onnx", folder / "prepared.onnx"
+    onnx.save(clean, raw)
+    quant_pre_process(raw, prepared, skip_symbolic_shape=True)
+    if _foreign(onnx.load(prepared)) - _foreign(clean):
+        # The runtime's own operators load nowhere else; the quantizer manages without its optimiser.
+        quant_pre_process(raw, prepared, skip_symbolic_shape=True, skip_optimization=True)
+    return prepared, notes
+
+
+def _foreign(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node if node.domain not in STANDARD_DOMAINS}
+
+
+def _with_float_products(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take the last Q/DQ pair away where a matrix product feeds an output.
+
+    The integer kernel of a matrix product hands out floats at no cost, so 8-bit logits would only add ties between
+    classes, and cut what exceeds the calibrated range.
+    """
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    for output in graph.output:
+        last = made_by[output.name]
+        pair = made_by.get(last.input[0]) if last.op_type == "DequantizeLinear" else None
+        product = made_by.get(pair.input[0]) if pair is not None and pair.op_type == "QuantizeLinear" else None
+        if pair is None or product is None or product.op_type not in {"Gemm", "MatMul"}:
+            continue
+        if readers[pair.input[0]] > 1 or readers[last.input[0]] > 1:
+            continue
+        product.output[0] = output.name
+        graph.node.remove(last)
+        graph.node.remove(pair)
+    return model

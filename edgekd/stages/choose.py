@@ -1,0 +1,133 @@
+"""Stage 6: which candidate ships, and why each of the others does not. Pure: figures in, decisions out."""
+
+from collections.abc import Sequence
+
+from edgekd.budget import Budget, judge
+from edgekd.record import Record
+from edgekd.results import Candidate, Number
+
+DEFAULT_DROP = 0.02
+"""Score that quantization may cost against the teacher where no `drop` budget is set: two points."""
+
+
+class Choice(Record):
+    """The candidates with their reasons, exactly one of them chosen, and what had to be given up."""
+
+    candidates: tuple[Candidate, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The candidate that ships."""
+        return next(c for c in self.candidates if c.chosen)
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    *,
+    rejected: dict[str, str],
+    validation: dict[str, float],
+    teacher_validation: float | None,
+    budgets: Sequence[Budget] = (),
+) -> Choice:
+    """Take the fastest candidate that is not slower than fp32 on the target and loses no more score than allowed.
+
+    Speed is compared only between figures of the same word: measured on the target where the target was measured,
+    else estimated. Scores are those on validation, so that the test score stays a fair one.
+
+    Args:
+        candidates: every candidate that loads and runs; among them one of scheme fp32.
+        rejected: candidate id to the reason why it may not ship whatever its speed.
+        validation: candidate id to its score on validation (absent without data).
+        budgets: limits of the user; `drop` replaces DEFAULT_DROP, and candidates inside all others are preferred.
+    """
+    baseline = next(c for c in candidates if c.scheme == "fp32")
+    allowed = next((b.limit for b in budgets if b.metric == "drop"), DEFAULT_DROP)
+    reasons: dict[str, str] = {}
+    eligible = []
+    for candidate in candidates:
+        reason = rejected.get(candidate.id) or _loses_too_much(candidate, validation, teacher_validation, allowed)
+        if reason is None and candidate is not baseline:
+            reason = _not_faster(candidate, baseline)
+        if reason is None:
+            eligible.append(candidate)
+        else:
+            reasons[candidate.id] = reason
+    warnings = []
+    if not eligible:
+        eligible = [baseline]
+        warnings.append(f"no candidate stays within {100 * allowed:g} points of the teacher; fp32 ships all the same")
+    winner = min(eligible, key=lambda c: (_budgets_broken(c, budgets), _milliseconds(c), c.size_kib or 0.0))
+    return Choice(
+        candidates=tuple(_explain(c, winner, baseline, reasons, validation, teacher_validation) for c in candidates),
+        warnings=tuple(warnings),
+    )
+
+
+def _loses_too_much(
+    candidate: Candidate, validation: dict[str, float], teacher: float | None, allowed: float
+) -> str | None:
+    score = validation.get(candidate.id)
+    if score is None or teacher is None or teacher - score <= allowed + 1e-12:
+        return None
+    return f"loses {100 * (teacher - score):.2f} points on validation; {100 * allowed:g} are allowed"
+
+
+def _not_faster(candidate: Candidate, baseline: Candidate) -> str | None:
+    """Why the candidate may not replace fp32 for its speed: the paired ratio where measured, else the estimates."""
+    ratio = candidate.host_ratio_to_fp32
+    measured = candidate.latency_p50_ms is not None and candidate.latency_p50_ms.word == "measured"
+    if measured and ratio is not None:
+        high = ratio.high if ratio.high is not None else ratio.value
+        return None if high < 1 else f"not faster than fp32: {_interval(ratio)} of its CPU time"
+    ours, theirs = candidate.latency_p50_ms, baseline.latency_p50_ms
+    if ours is None or theirs is None:
+        return "its latency is unknown"
+    if ours.value < theirs.value:
+        return None
+    return f"not faster than fp32: {ours.value:.3g} against {theirs.value:.3g} ms, {ours.word}"
+
+
+def _interval(ratio: Number) -> str:
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low and ratio.high else f"{ratio.value:.2f}"
+
+
+def _milliseconds(candidate: Candidate) -> float:
+    return candidate.latency_p50_ms.value if candidate.latency_p50_ms else float("inf")
+
+
+def _budgets_broken(candidate: Candidate, budgets: Sequence[Budget]) -> int:
+    others = [b for b in budgets if b.metric != "drop"]
+    outcomes = judge(others, candidate, None, target="", allow_estimate=True, load_ms=None)
+    return sum(o.verdict == "missed" for o in outcomes)
+
+
+def _explain(
+    candidate: Candidate,
+    winner: Candidate,
+    baseline: Candidate,
+    reasons: dict[str, str],
+    validation: dict[str, float],
+    teacher: float | None,
+) -> Candidate:
+    if candidate.id == winner.id:
+        reason = reasons.get(candidate.id) or _why_chosen(candidate, baseline, validation, teacher)
+        return candidate.model_copy(update={"chosen": True, "reason": reason})
+    reason = reasons.get(candidate.id)
+    if reason is None:
+        reason = f"{winner.id} is faster: {_milliseconds(winner):.3g} against {_milliseconds(candidate):.3g} ms"
+    return candidate.model_copy(update={"chosen": False, "reason": reason})
+
+
+def _why_chosen(
+    candidate: Candidate, baseline: Candidate, validation: dict[str, float], teacher: float | None
+) -> str:
+    speed = (
+        "nothing allowed is faster"
+        if candidate is baseline
+        else f"{_milliseconds(baseline) / _milliseconds(candidate):.2f} times as fast as fp32"
+    )
+    score = validation.get(candidate.id)
+    if score is None or teacher is None:
+        return f"{speed}; its score is unknown"
+    return f"{speed}; {100 * (teacher - score):+.2f} points lost on validation"

@@ -1,0 +1,197 @@
+"""Stage 2: derive the student, train it with the teacher and once more without, and keep the better one."""
+
+import copy
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from edgekd.data.materialise import open_split
+from edgekd.errors import UsageError
+from edgekd.formats.read import LoadedModel
+from edgekd.preprocessing import Preprocessing
+from edgekd.progress import Listener
+from edgekd.recipe import Recipe
+from edgekd.record import Record
+from edgekd.results import Distillation, Number
+from edgekd.students.build import Student, build_student, rebuild_student
+from edgekd.tasks.classification import paired_difference
+from edgekd.training.loop import Trained, train
+from edgekd.training.plan import Plan
+from edgekd.training.schedule import settle_steps
+from edgekd.workspace import write_atomic
+
+log = logging.getLogger(__name__)
+
+Who = Literal["teacher", "student", "control"]
+DEFAULT_EPOCHS = 30
+
+
+class Distilled(Record):
+    """The student, how to build it again from the same teacher, and what training said."""
+
+    origin: str
+    spec: str
+    build: dict[str, Any]
+    macs: int | None
+    params: int | None
+    trained: tuple[Who, ...]
+    shipped: Who
+    distillation: Distillation | None
+    notes: tuple[str, ...]
+
+
+def skip_distillation(reason: str) -> Distilled:
+    """The result of a run that ships the teacher itself."""
+    return Distilled(
+        origin="the teacher itself",
+        spec="none",
+        build={},
+        macs=None,
+        params=None,
+        trained=(),
+        shipped="teacher",
+        distillation=None,
+        notes=(reason,),
+    )
+
+
+def distill(
+    folder: Path,
+    *,
+    plan: Recipe,
+    teacher: LoadedModel,
+    preprocessing: Preprocessing,
+    outputs: int,
+    labelled: bool,
+    data: Path,
+    listen: Listener,
+) -> Distilled:
+    """Train the student with the teacher and, where there are labels and `plan.judge`, without; save both.
+
+    Both start from the same weights and see the same views in the same order; only the loss differs. The better one on
+    validation goes on. An interrupted call leaves checkpoints in `folder` from which the next one goes on.
+
+    Raises:
+        UsageError: the student must be pruned from a model that is not trainable.
+        BadInput: the student cannot be derived, or training diverges.
+    """
+    spec = plan.student or "auto"
+    if spec == "auto" and not teacher.trainable:
+        raise UsageError(
+            f"A {teacher.kind} cannot be pruned or trained; give --student timm:NAME or file.py:build, or none."
+        )
+    example = torch.zeros(1, *preprocessing.shape)
+    torch.manual_seed(plan.seed)
+    student = build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=plan.keep_macs)
+    for note in (student.origin, *student.notes):
+        log.info("student: %s", note)
+    settled = _settle_training(folder / "training.json", plan, student, teacher, preprocessing, data, labelled)
+    runs: dict[str, Trained] = {}
+    for who in ("student", "control") if plan.judge and labelled else ("student",):
+        module = copy.deepcopy(student.module)
+        runs[who] = train(
+            module,
+            teacher=teacher.module if who == "student" else None,
+            train=open_split(data, "train"),
+            val=open_split(data, "val"),
+            preprocessing=preprocessing,
+            plan=settled,
+            accelerator=plan.accelerator,
+            checkpoint=folder / "checkpoints" / who,
+            phase=who,
+            progress=listen,
+        )
+        _save_weights(module, folder / f"{who}.safetensors")
+    distillation = _judge(runs, student, settled, plan)
+    log.info("%s goes on: %s", distillation.shipped, distillation.reason)
+    return Distilled(
+        origin=student.origin,
+        spec=spec,
+        build=student.plan,
+        macs=student.macs,
+        params=student.params,
+        trained=tuple(runs),  # type: ignore[arg-type]
+        shipped=distillation.shipped,
+        distillation=distillation,
+        notes=(*student.notes, *(note for run in runs.values() for note in run.notes)),
+    )
+
+
+def trained_modules(
+    distilled: Distilled, teacher: LoadedModel, preprocessing: Preprocessing, outputs: int
+) -> dict[Who, nn.Module]:
+    """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
+    example = torch.zeros(1, *preprocessing.shape)
+
+    def rebuild() -> nn.Module:
+        return rebuild_student(distilled.spec, teacher.module, example, num_classes=outputs, plan=distilled.build)
+
+    return {who: rebuild() for who in distilled.trained}
+
+
+def _settle_training(
+    path: Path,
+    plan: Recipe,
+    student: Student,
+    teacher: LoadedModel,
+    preprocessing: Preprocessing,
+    data: Path,
+    labelled: bool,
+) -> Plan:
+    """The training plan with a fixed number of steps; a time budget is turned into steps once, and stored."""
+    if path.is_file():
+        return Plan.model_validate(json.loads(path.read_text()))
+    settled = settle_steps(
+        plan_from(plan, student, labelled),
+        epochs=None if plan.time else (plan.epochs or DEFAULT_EPOCHS),
+        time=plan.time,
+        student=student.module,
+        teacher=teacher.module,
+        train=open_split(data, "train"),
+        val=open_split(data, "val"),
+        preprocessing=preprocessing,
+        accelerator=plan.accelerator,
+        control=plan.judge and labelled,
+    )
+    write_atomic(path, settled.model_dump_json().encode())
+    return settled
+
+
+def _save_weights(module: nn.Module, path: Path) -> None:
+    """Weights without pickle; cloned, because safetensors refuses tensors that share memory."""
+    weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, path)
+
+
+def _judge(runs: dict[str, Trained], student: Student, settled: Plan, plan: Recipe) -> Distillation:
+    """Which of the two goes on: the better one on validation, the distilled one where they are equal."""
+    distilled, control = runs["student"], runs.get("control")
+    gain: Number | None = None
+    shipped: Literal["student", "control"] = "student"
+    reason = "no control was trained, so what the teacher was worth is not known"
+    if control is not None:
+        gain = paired_difference(distilled.correct, control.correct, place="host")
+        points, low, high = (100 * (value or 0.0) for value in (gain.value, gain.low, gain.high))
+        shipped = "student" if gain.value >= 0 else "control"
+        verdict = "distillation paid" if gain.value > 0 else "distillation did not pay"
+        reason = f"{verdict}: {points:+.2f} [{low:+.2f}, {high:+.2f}] points on validation against training alone"
+    return Distillation(
+        student=plan.student or "auto",
+        origin=student.origin,
+        macs_kept=student.macs / student.teacher_macs,
+        loss=settled.loss,
+        steps=settled.steps,
+        images=distilled.images,
+        seconds=sum(run.seconds for run in runs.values()),
+        accelerator=distilled.accelerator,
+        precision=distilled.precision,
+        curves={who: run.curve for who, run in runs.items()},
+        gain=gain,
+        shipped=shipped,
+        reason=reason,
+    )

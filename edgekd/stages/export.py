@@ -1,0 +1,124 @@
+"""Stage 3: teacher, student and control as ONNX files, each proven to compute what its module computes."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from edgekd.data.materialise import open_split
+from edgekd.device import RuntimeOnDevice
+from edgekd.exporting.onnx_export import export_onnx
+from edgekd.exporting.onnx_input import adopt_onnx
+from edgekd.formats.read import LoadedModel
+from edgekd.latency.graph import summarise
+from edgekd.parity import check_parity
+from edgekd.preprocessing import Preprocessing, normalise
+from edgekd.record import Record
+from edgekd.results import Parity
+from edgekd.runtimes import predict_batches
+
+log = logging.getLogger(__name__)
+
+Who = Literal["teacher", "student", "control"]
+PARITY_INPUTS = 16
+
+
+class ExportedModel(Record):
+    """One ONNX file. `macs` and `params` are counted in the graph that ships."""
+
+    file: str
+    exporter: str
+    opset: int
+    ir_version: int
+    macs: int
+    params: int
+    parity: tuple[Parity, ...]
+    notes: tuple[str, ...]
+
+
+class Exports(Record):
+    """The exported models by who they are; `shipped` names the one that goes on to quantization."""
+
+    models: dict[Who, ExportedModel]
+    shipped: Who
+
+
+def export(
+    folder: Path,
+    *,
+    teacher: LoadedModel,
+    students: dict[Who, nn.Module],
+    weights: Path,
+    shipped: Who,
+    preprocessing: Preprocessing,
+    data: Path | None,
+    runtime: RuntimeOnDevice,
+) -> Exports:
+    """Write `NAME.onnx` for the teacher and every trained student, inside the device's opset and IR ceiling.
+
+    Args:
+        students: modules of the student's architecture, by the name of their weights in `weights/NAME.safetensors`.
+
+    Raises:
+        BadInput: a model that no exporter takes, or whose graph computes something else than the module.
+    """
+    inputs = _parity_inputs(preprocessing, data)
+    models: dict[Who, ExportedModel] = {"teacher": _export_teacher(folder, teacher, inputs, runtime)}
+    for who, module in students.items():
+        module.load_state_dict(load_file(weights / f"{who}.safetensors"))
+        models[who] = _export_module(folder / f"{who}.onnx", module.eval(), inputs, runtime)
+    return Exports(models=models, shipped=shipped)
+
+
+def _export_teacher(
+    folder: Path, teacher: LoadedModel, inputs: npt.NDArray[np.float32], runtime: RuntimeOnDevice
+) -> ExportedModel:
+    path = folder / "teacher.onnx"
+    if teacher.onnx_path is None:
+        return _export_module(path, teacher.module, inputs, runtime)
+    adopted = adopt_onnx(teacher.onnx_path, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
+    return _describe(path, teacher.module, inputs, "as it came", adopted.notes)
+
+
+def _export_module(
+    path: Path, module: nn.Module, inputs: npt.NDArray[np.float32], runtime: RuntimeOnDevice
+) -> ExportedModel:
+    example = torch.from_numpy(inputs[:1].copy())
+    exported = export_onnx(module, example, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
+    return _describe(path, module, inputs, exported.exporter, exported.notes)
+
+
+def _describe(
+    path: Path, module: nn.Module, inputs: npt.NDArray[np.float32], exporter: str, notes: tuple[str, ...]
+) -> ExportedModel:
+    with torch.inference_mode():
+        reference = module(torch.from_numpy(inputs))
+    reference = reference[0] if isinstance(reference, (tuple, list)) else reference
+    parity = check_parity(reference.numpy(), predict_batches(path, [inputs]), name="logits", where=path.name)
+    model = onnx.load(path)
+    summary = summarise(model)
+    log.info("%s: opset %d, max |difference| %.1e", path.name, model.opset_import[0].version, parity.max_abs)
+    return ExportedModel(
+        file=path.name,
+        exporter=exporter,
+        opset=model.opset_import[0].version,
+        ir_version=model.ir_version,
+        macs=summary.macs,
+        params=summary.params,
+        parity=(parity,),
+        notes=notes,
+    )
+
+
+def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArray[np.float32]:
+    """Real training images where there are any, else seeded noise; float32 (n, channels, height, width)."""
+    if data is not None:
+        return normalise(np.asarray(open_split(data, "train").images[:PARITY_INPUTS]), preprocessing)
+    noise = np.random.default_rng(0).standard_normal((PARITY_INPUTS, *preprocessing.shape))
+    return noise.astype(np.float32)

@@ -1,0 +1,89 @@
+"""Stage 7: the artifact: the chosen file, how to feed it, vectors that prove it, and hashes of everything."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from edgekd import __version__
+from edgekd.data.materialise import open_split
+from edgekd.preprocessing import Preprocessing, normalise
+from edgekd.record import Record
+from edgekd.results import Candidate
+from edgekd.runtimes import predict_batches
+from edgekd.sbom import software_bill
+from edgekd.workspace import file_sha256
+
+PARITY_VECTORS = 8
+PARITY_TOLERANCE = 0.05
+"""Largest difference of a logit, relative to the largest expected one, that another machine's kernels may show: int8
+kernels of different instruction sets round differently (up to 5 % was seen between x86 and Arm on float-free layers)."""
+
+
+class Packaged(Record):
+    """File in the artifact to its SHA-256."""
+
+    files: dict[str, str]
+
+
+def package(
+    folder: Path,
+    *,
+    model: Path,
+    chosen: Candidate,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...] | None,
+    data: Path | None,
+    manifest: dict[str, Any],
+) -> Packaged:
+    """Fill `folder` with the artifact.
+
+    Args:
+        data: the run's splits; the parity vectors are test images, or seeded noise where there are none.
+        manifest: what the run was made from: source model, recipe, target, versions.
+    """
+    shutil.copyfile(model, folder / "model.onnx")
+    (folder / "preprocess.json").write_text(preprocessing.model_dump_json(indent=1) + "\n")
+    if classes:
+        (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    _write_parity(folder, chosen.runtime, _parity_inputs(preprocessing, data))
+    (folder / "README.md").write_text(_readme(chosen, preprocessing, classes), encoding="utf-8")
+    (folder / "sbom.cdx.json").write_text(software_bill(folder / "model.onnx", manifest))
+    described = {**manifest, "candidate": chosen.model_dump(mode="json", exclude={"host"}), "files": _hashes(folder)}
+    text = json.dumps({"schema": 1, "edgekd": __version__, **described}, indent=1, sort_keys=True)
+    (folder / "manifest.json").write_text(text + "\n")
+    hashes = _hashes(folder)
+    (folder / "SHA256SUMS").write_text("".join(f"{sha}  {name}\n" for name, sha in hashes.items()))
+    return Packaged(files=_hashes(folder))
+
+
+def _write_parity(folder: Path, runtime: str, inputs: npt.NDArray[np.float32]) -> None:
+    parity = folder / "parity"
+    parity.mkdir()
+    logits = predict_batches(folder / "model.onnx", [inputs], runtime=runtime)
+    np.savez(parity / "vectors.npz", input=inputs, logits=logits)
+    text = json.dumps({"relative_tolerance": PARITY_TOLERANCE, "runtime": runtime, "vectors": len(inputs)}, indent=1)
+    (parity / "parity.json").write_text(text + "\n")
+
+
+def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArray[np.float32]:
+    if data is not None:
+        return normalise(np.asarray(open_split(data, "test").images[:PARITY_VECTORS]), preprocessing)
+    return np.random.default_rng(0).standard_normal((PARITY_VECTORS, *preprocessing.shape)).astype(np.float32)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("key", "done.json"))
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}
+
+
+def _readme(chosen: Candidate, preprocessing: Preprocessing, classes: tuple[str, ...] | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("edgekd.stages"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    template = environment.get_template("artifact.md.j2")
+    return template.render(chosen=chosen, how=preprocessing, classes=classes)

@@ -1,0 +1,147 @@
+"""Stage 4: the float model under every scheme; each candidate is loaded and run before it counts."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekd.data.materialise import open_split
+from edgekd.device import DeviceProfile, Numerics
+from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.parity import sqnr_db
+from edgekd.preprocessing import Preprocessing, normalise
+from edgekd.progress import Listener, Tick
+from edgekd.record import Record
+from edgekd.runtimes import predict_batches
+from edgekd.schemes.calibration import CalibrationData, check_calibration
+from edgekd.schemes.inspect_graph import operators_left
+from edgekd.schemes.signal import check_signal
+from edgekd.results import SchemeFile
+from edgekd.schemes.table import SCHEMES, twin_numerics
+from edgekd.workspace import file_sha256
+
+log = logging.getLogger(__name__)
+
+SIGNAL_IMAGES = 64
+
+
+class Quantized(Record):
+    """Every scheme that produced a file, and the ones that did not apply with the reason."""
+
+    files: tuple[SchemeFile, ...]
+    skipped: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def scheme_names(text: str) -> tuple[str, ...]:
+    """The schemes that `--schemes a,b` names; fp32 always competes.
+
+    Raises:
+        UsageError: a name that is no scheme.
+    """
+    names = tuple(dict.fromkeys(["fp32", *(part.strip() for part in text.split(",") if part.strip())]))
+    unknown = next((name for name in names if name not in SCHEMES), None)
+    if unknown:
+        raise UsageError(f"There is no scheme {unknown!r}{did_you_mean(unknown, SCHEMES)}")
+    return names
+
+
+def quantize(
+    folder: Path,
+    *,
+    model: Path,
+    schemes: tuple[str, ...],
+    profile: DeviceProfile,
+    preprocessing: Preprocessing,
+    data: Path | None,
+    classes: int,
+    calibration_images: int,
+    seed: int,
+    listen: Listener,
+) -> Quantized:
+    """Write `SCHEME.onnx` for each scheme that applies, in the numbers that the device's integer kernels want.
+
+    Where this machine's kernels want others, `SCHEME.twin.onnx` is written too: it is timed here in the file's place.
+
+    Raises:
+        BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled).
+    """
+    calibration, notes = _calibration(data, preprocessing, calibration_images, classes, seed)
+    inputs = calibration.images[:SIGNAL_IMAGES] if calibration else _noise(preprocessing)
+    reference = predict_batches(model, [inputs])
+    files: list[SchemeFile] = []
+    skipped: dict[str, str] = {}
+    for done, scheme in enumerate(schemes):
+        listen(Tick("scheme", done, len(schemes), scheme))
+        path = folder / f"{scheme}.onnx"
+        result = SCHEMES[scheme](model, path, calibration=calibration, numerics=profile.numerics)
+        notes += tuple(f"{scheme}: {note}" for note in result.notes)
+        if result.skipped:
+            skipped[scheme] = result.skipped
+            log.info("%s does not apply: %s", scheme, result.skipped)
+            continue
+        twin = _write_twin(scheme, model, folder, calibration, profile.numerics)
+        files.append(_examine(scheme, path, inputs, reference, profile, twin))
+    listen(Tick("scheme", len(schemes), len(schemes), "all written"))
+    return Quantized(files=tuple(files), skipped=skipped, notes=notes)
+
+
+def _calibration(
+    data: Path | None, preprocessing: Preprocessing, count: int, classes: int, seed: int
+) -> tuple[CalibrationData | None, tuple[str, ...]]:
+    """A seeded sample of the training split, checked against the range of what the teacher was scored on."""
+    if data is None:
+        return None, ()
+    train, scored = open_split(data, "train"), open_split(data, "val")
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
+    images = normalise(np.asarray(train.images[chosen]), preprocessing)
+    seen = normalise(np.asarray(scored.images[:count]), preprocessing)
+    warnings = check_calibration(
+        images,
+        None if train.labels is None else train.labels[chosen],
+        classes=classes,
+        teacher_range=(float(seen.min()), float(seen.max())),
+    )
+    return CalibrationData(images), warnings
+
+
+def _noise(preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((SIGNAL_IMAGES, *preprocessing.shape)).astype(np.float32)
+
+
+def _write_twin(
+    scheme: str, model: Path, folder: Path, calibration: CalibrationData | None, numerics: Numerics
+) -> str | None:
+    other = twin_numerics(numerics)
+    if scheme != "int8_static" or other is None:
+        return None
+    path = folder / f"{scheme}.twin.onnx"
+    SCHEMES[scheme](model, path, calibration=calibration, numerics=other)
+    return path.name
+
+
+def _examine(
+    scheme: str,
+    path: Path,
+    inputs: npt.NDArray[np.float32],
+    reference: npt.NDArray[np.float32],
+    profile: DeviceProfile,
+    twin: str | None,
+) -> SchemeFile:
+    """Load and run the file; a broken one is a result with a reason, not an exception."""
+    try:
+        signal = sqnr_db(reference, predict_batches(path, [inputs]))
+        rejected = check_signal(signal)
+    except BadInput as error:
+        signal, rejected = None, str(error)
+    return SchemeFile(
+        scheme=scheme,
+        file=path.name,
+        sha256=file_sha256(path),
+        size_kib=round(path.stat().st_size / 1024, 1),
+        sqnr_db=signal,
+        operators=operators_left(path, arm=profile.numerics.activations == "int8"),
+        twin=twin,
+        rejected=rejected,
+    )

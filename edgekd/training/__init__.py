@@ -1,0 +1,1 @@
+"""Training a student with and without its teacher: the loop, its schedule, its views of the data, its checkpoints."""
