@@ -1,4 +1,4 @@
-"""Which accelerator torch sees; a file of its own, so that what must not import torch can ask for it when it is there."""
+"""Which accelerator torch sees, for those who must not import torch but may ask where it is there."""
 
 import importlib
 

@@ -13,9 +13,8 @@ from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import UsageError
-from edgekd.gate import GateResult
+from edgekd.gate import GateResult, read_report
 from edgekd.gate import gate as gate_run
-from edgekd.gate import read_report
 from edgekd.inspect_file import Inspection, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, bench_file
@@ -54,7 +53,9 @@ def compress(
     return pipeline.run_compress(plan, out=_path(out), fresh=fresh, listen=listen)[1]
 
 
-def distill(model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any) -> "Distilled":
+def distill(
+    model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any
+) -> "Distilled":
     """Run as far as the trained student; as `compress` otherwise."""
     plan = make_recipe(recipe, model=str(model), **options)
     return load_pipeline().run_distill(plan, out=_path(out))[1]
@@ -130,7 +131,9 @@ def load_pipeline() -> Any:
         UsageError: the extra that compressing needs is not installed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise UsageError("Compressing needs torch and friends, which are not installed; run: pip install 'edgekd[compress]'")
+        raise UsageError(
+            "Compressing needs torch and friends, which are not installed; run: pip install 'edgekd[compress]'"
+        )
     from edgekd import pipeline
 
     return pipeline

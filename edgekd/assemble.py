@@ -93,7 +93,9 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
     if facts.loaded.score_name == "agreement":
         missing = "No labels were given, so scores are agreement with the teacher: "
     if decided == "missed":
-        return f"{missing}{what}{speed}: {sum(o.verdict == 'missed' for o in outcomes)} of {len(outcomes)} budgets missed"
+        return (
+            f"{missing}{what}{speed}: {sum(o.verdict == 'missed' for o in outcomes)} of {len(outcomes)} budgets missed"
+        )
     if decided == "inconclusive":
         return f"{missing}{what}{speed}: a budget could not be decided"
     return f"{missing}{what}{speed}: " + ("every budget is met" if outcomes else "no budgets were set")
@@ -140,8 +142,8 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
     lines = []
     if facts.profile.name != "host":
         lines.append(
-            f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its median and tail are "
-            "not told apart."
+            f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its "
+            "median and tail are not told apart."
         )
         if facts.profile.numerics.activations == "int8" and chosen.scheme.startswith("int8"):
             lines.append("The int8 score was taken on x86; Arm kernels may round differently.")

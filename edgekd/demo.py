@@ -1,4 +1,4 @@
-"""The whole job on scikit-learn's handwritten digits, with a teacher trained here in seconds: nothing else is needed."""
+"""The whole job on scikit-learn's handwritten digits, with a teacher trained here in seconds."""
 
 import logging
 from pathlib import Path
@@ -10,11 +10,17 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.nn import functional
 
-
 log = logging.getLogger(__name__)
 
 TARGET = "raspberry-pi"
-OPTIONS = {"epochs": 12, "batch_size": 64, "augment": "crop", "mean": "0.5", "std": "0.5", "budget": ("size=1MiB", "drop=2%")}
+OPTIONS = {
+    "epochs": 12,
+    "batch_size": 64,
+    "augment": "crop",
+    "mean": "0.5",
+    "std": "0.5",
+    "budget": ("size=1MiB", "drop=2%"),
+}
 _EPOCHS = 12
 _BATCH = 64
 _UPSCALE = 4

@@ -1,17 +1,29 @@
 """Device profiles: what is known of a board, phone or machine, one YAML file each in `device_profiles/`."""
 
-from typing import Literal
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.record import Record
+from edgekd.resources import data_folder
+
+RuntimeName = Literal["onnxruntime", "openvino"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
 
 
 class RuntimeOnDevice(Record):
     """A runtime as a device has it. `max_opset` and `max_ir` are what that version loads."""
 
     version: str
-    max_opset: int
-    max_ir: int
-    threads: int
+    max_opset: Count
+    max_ir: Count
+    threads: Count
 
 
 class Numerics(Record):
@@ -22,22 +34,174 @@ class Numerics(Record):
     reduce_range: bool
 
 
+class Rates(Record):
+    """How fast a device works in one precision: nanoseconds per instruction, all threads together.
+
+    `multiply_ns` is for the instructions that multiply and accumulate, which spread over all threads; `other_ns` for
+    all others, which measurements show hardly gain from threads; `bandwidth_gb_s` is how fast weights stream in. `low`
+    and `high` bound the true latency, divided by the estimate, in nine of ten cases; they come from what the fit did
+    not see.
+    """
+
+    multiply_ns: Positive
+    other_ns: Positive
+    bandwidth_gb_s: Positive
+    low: Annotated[float, Field(gt=0, le=1)]
+    high: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
 class LatencyConstants(Record):
-    """Constants of the predictor for one device at its stated thread count, and the error band they were found to have."""
+    """Constants of the predictor for one device at `threads` threads, and the error band they were found to have.
+
+    `level` names the table of counted instructions, `fitted_gmacs` the range of model sizes among the measurements
+    behind the rates.
+    """
+
+    level: Literal["neon", "dotprod"]
+    threads: Count
+    fp32: Rates
+    int8: Rates
+    fitted_gmacs: tuple[Positive, Positive]
 
 
 class DeviceProfile(Record):
-    """One device. Every figure names its source under the same key in `sources`."""
+    """One device. Every figure names its source in `sources`, under its dotted key or that of what holds it."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     title: str
     soc: str
     core: str
-    cores: int
-    clock_ghz: float
+    cores: Count
+    clock_ghz: Positive
     isa: tuple[str, ...]
-    memory_mib: int
-    runtimes: dict[Literal["onnxruntime", "openvino"], RuntimeOnDevice]
+    memory_mib: Count
+    runtimes: dict[RuntimeName, RuntimeOnDevice]
     numerics: Numerics
     latency: LatencyConstants
     sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _every_figure_has_a_source(self) -> "DeviceProfile":
+        needed = ["soc", "core", "cores", "clock_ghz", "isa", "memory_mib", "numerics"]
+        needed += [f"runtimes.{name}" for name in self.runtimes]
+        needed += [f"latency.{name}" for name in ("fp32", "int8")]
+        missing = [key for key in needed if not self.sources.get(key)]
+        if missing:
+            raise ValueError(f"no source is given for {', '.join(missing)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The profile behind a name, and what the user should know if the name was not its own."""
+
+    profile: DeviceProfile
+    note: str | None = None
+
+
+HOST = "host"
+_ALIASES = {
+    "raspberry-pi": "raspberry-pi-5",
+    "rpi": "raspberry-pi-5",
+    **dict.fromkeys(("pi5", "pi-5", "rpi5", "rpi-5"), "raspberry-pi-5"),
+    **dict.fromkeys(("pi4", "pi-4", "rpi4", "rpi-4", "raspberry-pi-4b"), "raspberry-pi-4"),
+    **dict.fromkeys(("pi3", "pi-3", "rpi3", "rpi-3", "raspberry-pi-3", "raspberry-pi-3b"), "raspberry-pi-3b-plus"),
+    **dict.fromkeys(("pi-zero-2", "pi-zero-2-w", "rpi-zero-2", "raspberry-pi-zero-2"), "raspberry-pi-zero-2-w"),
+    **dict.fromkeys(("rock-5b", "orange-pi-5"), "rk3588"),
+    **dict.fromkeys(("rock-3c", "radxa-zero-3w"), "rk3566"),
+    **dict.fromkeys(("jetson", "orin-nano"), "jetson-orin-nano"),
+    **dict.fromkeys(("n100", "alder-lake-n"), "intel-n100"),
+    **dict.fromkeys(("android", "phone"), "android-mid-range"),
+    "localhost": HOST,
+}
+_FAMILIES = {
+    "raspberry-pi": "raspberry-pi-",
+    "rpi": "raspberry-pi-",
+    "android": "android-",
+    "phone": "android-",
+}
+"""Names that say less than a profile does, with what the alternatives' names begin with."""
+
+
+def load_profile(name: str) -> DeviceProfile:
+    """Return the profile of that exact name, or of a path to a profile of the user's own.
+
+    Raises UsageError where there is no such profile, BadInput where its file is not a valid one.
+    """
+    if name == HOST:
+        from edgekd.this_machine import host_profile
+
+        return host_profile()
+    if _is_path(name):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"There is no device profile at {name!r}; `edgekd devices` lists the names that ship.")
+        return _read(path)
+    files = _files()
+    if name not in files:
+        raise UsageError(f"There is no device {name[:60]!r}{did_you_mean(name, [*files, HOST])}")
+    return _read(files[name])
+
+
+def list_profiles() -> list[DeviceProfile]:
+    """Return every profile that ships, by name; `host` is not among them."""
+    return [_read(path) for _, path in sorted(_files().items())]
+
+
+def resolve(name: str) -> Resolved:
+    """Return the profile that a user's word stands for, with a note where another was chosen for it."""
+    plain = name if _is_path(name) else re.sub(r"[ _]+", "-", name.strip().lower())
+    if plain not in _ALIASES:
+        return Resolved(load_profile(plain))
+    profile = load_profile(_ALIASES[plain])
+    note = f"{plain} is taken as {profile.name}"
+    if plain in _FAMILIES:
+        others = [other for other in sorted(_files()) if other.startswith(_FAMILIES[plain]) and other != profile.name]
+        note += f"; alternatives: {', '.join(others)}"
+    return Resolved(profile, note)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in data_folder("device_profiles").glob("*.yaml")}
+
+
+def _read(path: Path) -> DeviceProfile:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise BadInput(f"{path.name}{where}: this is not readable YAML; mend or remove it.") from error
+    if not isinstance(content, dict):
+        raise BadInput(
+            f"{path.name}: a device profile is a mapping of keys to values; `edgekd devices show` prints one."
+        )
+    try:
+        return DeviceProfile.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(f"{path.name}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem: Any = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])[:80]
+    if problem["type"] == "extra_forbidden":
+        known = _keys(DeviceProfile)
+        return f"there is no key {key!r} in a device profile{did_you_mean(key, known)}."
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key + ': ' if key else ''}{message}; see `edgekd devices show raspberry-pi-5` for a whole profile."
+
+
+def _keys(record: type[Record], prefix: str = "") -> list[str]:
+    """Dotted keys of a record and of the records in it."""
+    found: list[str] = []
+    for name, field in record.model_fields.items():
+        found.append(prefix + name)
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Record):
+            found += _keys(inner, f"{prefix}{name}.")
+    return found

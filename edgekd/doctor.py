@@ -1,4 +1,4 @@
-"""What this machine has and lacks: libraries, CPU features that decide int8, disk and memory, and what to do about it."""
+"""What this machine has and lacks: libraries, CPU features that decide int8, disk, and what to do about it."""
 
 import importlib.metadata
 import shutil
@@ -95,6 +95,8 @@ def _target(target: str) -> list[Check]:
     profile = resolved.profile
     checks = [Check(name="target", found=resolved.note or profile.name, good=True)]
     for name, runtime in profile.runtimes.items():
-        found = f"{runtime.version}: opset up to {runtime.max_opset}, IR up to {runtime.max_ir}, {runtime.threads} threads"
+        found = (
+            f"{runtime.version}: opset up to {runtime.max_opset}, IR up to {runtime.max_ir}, {runtime.threads} threads"
+        )
         checks.append(Check(name=f"{name} on {profile.name}", found=found, good=True))
     return checks

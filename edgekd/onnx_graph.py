@@ -1,8 +1,8 @@
 """What every ONNX graph that leaves edgekd has in common: nothing in it but the computation, and proof that it loads.
 
-Exporters and quantizers leave stack traces, producer versions, tensor shapes and unused domains behind. They are dropped,
-so that the same module gives the same bytes, old runtimes see only the domains that are used, and no path or source line
-of the machine that exported travels with the model.
+Exporters and quantizers leave stack traces, producer versions, tensor shapes and unused domains behind. They are
+dropped, so that the same module gives the same bytes, old runtimes see only the domains that are used, and no path or
+source line of the machine that exported travels with the model.
 """
 
 import contextlib
@@ -86,10 +86,11 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def run_graph(model: onnx.ModelProto | bytes, image: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
-    """Check a model of one input in full, load it into ONNX Runtime, run it once, and return every output.
+def run_graph(model: onnx.ModelProto | bytes, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+    """Check a model of one input in full, load it into ONNX Runtime, and run it on one image at a time.
 
-    `image` is float32 (1, channels, height, width). Raises what the checker or the runtime raises.
+    `images` are float32 (n, channels, height, width); each output is (n, ...). Raises what the checker or the runtime
+    raises.
     """
     data = model if isinstance(model, bytes) else to_bytes(model)
     onnx.checker.check_model(data, full_check=True)
@@ -97,7 +98,9 @@ def run_graph(model: onnx.ModelProto | bytes, image: npt.NDArray[np.float32]) ->
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return tuple(session.run(None, {session.get_inputs()[0].name: image}))
+    name = session.get_inputs()[0].name
+    runs = [session.run(None, {name: images[i : i + 1]}) for i in range(len(images))]
+    return tuple(np.concatenate(output) for output in zip(*runs, strict=True))
 
 
 @contextlib.contextmanager

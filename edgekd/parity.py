@@ -22,7 +22,7 @@ MAX_ABS_TOLERANCE = 1e-3
 MIN_SQNR_DB = 60.0
 """Least signal to noise; 60 dB is noise of one thousandth of the signal's amplitude."""
 SAME = 1e-6
-"""Below this difference outputs are the same whatever their ratio, which means nothing where the signal is near zero."""
+"""Below this difference outputs are the same whatever their ratio, which says nothing where the signal is near zero."""
 SQNR_CAP_DB = 200.0
 
 
@@ -84,8 +84,8 @@ def check_parity(reference: Array, actual: Array, *, name: str, where: str) -> P
     for array, who in ((reference, "the model"), (actual, "the exported graph")):
         if not np.isfinite(array).all():
             raise BadInput(
-                f"{where}: output {name!r} of {who} is not finite (NaN or infinite) for ordinary inputs; the weights are "
-                "damaged, or the inputs are not scaled as in training."
+                f"{where}: output {name!r} of {who} is not finite (NaN or infinite) for ordinary inputs; the weights "
+                "are damaged, or the inputs are not scaled as in training."
             )
     found = compare_outputs(reference, actual, name)
     allowed = MAX_ABS_TOLERANCE * max(1.0, float(np.abs(reference).max(initial=0.0)))

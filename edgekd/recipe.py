@@ -31,7 +31,7 @@ def _option(default: Any, panel: str, text: str, **limits: Any) -> Any:
 
 
 class Recipe(Record):
-    """Every setting of a run. Paths are as the user wrote them; None means "decide for me, and say what was decided"."""
+    """Every setting of a run. Paths are as the user wrote them; None means "decide and say so"."""
 
     model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
@@ -43,7 +43,9 @@ class Recipe(Record):
     trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
 
     student: str | None = _option(
-        None, STUDENT, "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build."
+        None,
+        STUDENT,
+        "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build.",
     )
     keep_macs: float = _option(0.5, STUDENT, "Share of the teacher's MACs that --student auto keeps.", gt=0, le=1)
 
@@ -53,9 +55,15 @@ class Recipe(Record):
     learning_rate: float | None = _option(None, TRAIN, "Peak learning rate [default: by student].", gt=0)
     loss: str = _option("standardised_logits", TRAIN, "Distillation loss.")
     temperature: float = _option(2.0, TRAIN, "Softmax temperature of the distillation loss.", gt=0)
-    distill_weight: float | None = _option(None, TRAIN, "Weight of the distillation loss [default: the loss's own].", ge=0)
-    label_weight: float | None = _option(None, TRAIN, "Weight of the labels' cross-entropy [default: the loss's own].", ge=0)
-    augment: Literal["crop+flip", "crop", "none"] = _option("crop+flip", TRAIN, "Augmentation of training images.")
+    distill_weight: float | None = _option(
+        None, TRAIN, "Weight of the distillation loss [default: the loss's own].", ge=0
+    )
+    label_weight: float | None = _option(
+        None, TRAIN, "Weight of the labels' cross-entropy [default: the loss's own].", ge=0
+    )
+    augment: Literal["crop+flip", "crop", "none"] | None = _option(
+        None, TRAIN, "Random views of training images [default: crop+flip in colour, crop in grey]."
+    )
     judge: bool = _option(True, TRAIN, "Also train the student without the teacher, and ship the better one.")
 
     input_size: str | None = _option(None, IMAGES, "Height,width of the model's input.")
@@ -64,7 +72,9 @@ class Recipe(Record):
     scale: Literal["0..1", "0..255"] | None = _option(None, IMAGES, "Range of pixel values before mean and std.")
     channels: Literal["rgb", "bgr"] | None = _option(None, IMAGES, "Channel order the model expects.")
     resize: Literal["bilinear", "bicubic"] | None = _option(None, IMAGES, "Interpolation.")
-    crop: float | None = _option(None, IMAGES, "Share of the resized short side that the centre crop keeps.", gt=0, le=1)
+    crop: float | None = _option(
+        None, IMAGES, "Share of the resized short side that the centre crop keeps.", gt=0, le=1
+    )
 
     schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
@@ -109,7 +119,9 @@ def as_yaml(recipe: Recipe) -> str:
     """The recipe as a YAML file that `--recipe` reads back: settings that differ from the default, and code hashes."""
     values = recipe.model_dump(mode="json", exclude_defaults=True)
     values["code"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _code_files(recipe)}
-    return yaml.safe_dump({k: v for k, v in values.items() if v}, sort_keys=False, allow_unicode=True)
+    if not values["code"]:
+        del values["code"]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def recipe_names() -> list[str]:

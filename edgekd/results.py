@@ -54,7 +54,7 @@ class Latency(Record):
 
 
 class Memory(Record):
-    """Peak resident set of a fresh process in KiB: after importing the runtime, loading, the first run, steady state."""
+    """Peak resident set of a fresh process in KiB: after importing the runtime, loading, the first run, and steady."""
 
     import_kib: float
     load_kib: float

@@ -5,6 +5,8 @@ Models are opened by the functions that the benchmark uses, so what is scored is
 
 import importlib.metadata
 import importlib.util
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +19,10 @@ import numpy.typing as npt
 from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.places.benchmark_program import InputSpec, Session, open_onnxruntime, open_openvino
 
-__all__ = ["RUNTIMES", "InputSpec", "Runtime", "Session", "find_runtime", "last_line", "predict_batches"]
+__all__ = ["RUNTIMES", "InputSpec", "Runtime", "Session", "find_runtime", "in_one_line", "predict_batches"]
+
+SHARE = 32
+"""Images run at once where the graph leaves the batch open."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,16 @@ class Runtime:
         try:
             return self.load(str(path), threads, dict(options or {}))
         except Exception as error:  # whatever a runtime raises
-            words = last_line(str(error))
+            words = in_one_line(str(error))
             raise BadInput(f"{path}: {self.name} {self.version()} does not load it: {words}") from error
 
 
-def last_line(message: str, limit: int = 300) -> str:
-    """Return the last line with text in it (runtimes put their C++ source lines before it), printable and shortened."""
+def in_one_line(message: str, limit: int = 300) -> str:
+    """Return a runtime's message as one printable line, shortened, without its error codes and C++ source positions."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    text = "".join(c if c.isprintable() else "?" for c in lines[-1]) if lines else "no message"
+    told = [line for line in lines if not line.endswith(":") and not line.startswith(("Exception from", "Check '"))]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(told or lines) or "no message")
+    text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -71,15 +78,15 @@ def predict_batches(
     images: Iterable[npt.NDArray[np.float32]],
     *,
     runtime: str = "onnxruntime",
-    threads: int = 2,
+    threads: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Run a model of one input over many inputs and return its first output in order, float32 (total, classes).
 
-    `images` are batches float32 (batch, channels, height, width) of any size. `threads` runs go on at a time with one
-    thread each (the runtimes release the GIL while they run): of single images where the graph's batch is 1, of equal
-    shares of each batch where it is symbolic. A share smaller than a static batch is padded with its last image, and
-    what comes out for the padding is dropped.
+    `images` are batches float32 (batch, channels, height, width) of any size. They are run in shares of the graph's
+    batch, or of 32 where that is symbolic, so that the result does not depend on the machine; `threads` shares at a
+    time (default: one per core) with one thread each, for the runtimes release the GIL while they run. A share that is
+    too small for a static batch is padded with its last image, and what comes out for the padding is dropped.
     Raises BadInput where the file does not load, has not one input, or does not take these images.
     """
     session = find_runtime(runtime).open(path, threads=1, options=options)
@@ -87,7 +94,8 @@ def predict_batches(
         raise BadInput(
             f"{path}: only a model of one input can be scored on images, this one has {len(session.inputs)}."
         )
-    static = session.inputs[0].shape[0]
+    static = next(iter(session.inputs[0].shape), None)
+    size = static or SHARE
     dtype = np.dtype(session.inputs[0].dtype)
 
     def run(share: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -96,13 +104,12 @@ def predict_batches(
         try:
             first = session.run([full.astype(dtype, copy=False)])[0]
         except Exception as error:  # whatever a runtime raises
-            raise BadInput(f"{path}: {runtime} does not run it: {last_line(str(error))}") from error
+            raise BadInput(f"{path}: {runtime} does not run it: {in_one_line(str(error))}") from error
         return np.asarray(first[: len(share)], np.float32)
 
     outputs: list[npt.NDArray[np.float32]] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for batch in images:
-            size = static or max(1, -(-len(batch) // threads))
             outputs += pool.map(run, [batch[at : at + size] for at in range(0, len(batch), size)])
     if not outputs:
         raise BadInput(f"{path}: there is not one image to run it on.")

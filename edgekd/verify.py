@@ -32,11 +32,15 @@ def verify(artifact: Path | str) -> Verification:
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     unlisted = sorted(present - set(listed) - {"SHA256SUMS"})
     if unlisted:
-        raise BadInput(f"{folder} holds {unlisted[0]!r}, which SHA256SUMS does not list; remove it or do not trust this.")
+        raise BadInput(
+            f"{folder} holds {unlisted[0]!r}, which SHA256SUMS does not list; remove it or do not trust this."
+        )
     for name, sha in listed.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
-            raise BadInput(f"{path} is listed in SHA256SUMS but is missing or not a regular file; fetch the artifact again.")
+            raise BadInput(
+                f"{path} is listed in SHA256SUMS but is missing or not a regular file; fetch the artifact again."
+            )
         if file_sha256(path) != sha:
             raise BadInput(f"{path} has changed since it was packaged: its SHA-256 differs; fetch the artifact again.")
     return _replay(folder, len(listed))
@@ -47,7 +51,9 @@ def _read_sums(folder: Path) -> dict[str, str]:
         lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
         listed = {name: sha for sha, name in (line.split("  ", 1) for line in lines)}
     except (OSError, UnicodeDecodeError, ValueError):
-        raise BadInput(f"{folder} is no artifact: it has no readable SHA256SUMS; name a run's artifact folder.") from None
+        raise BadInput(
+            f"{folder} is no artifact: it has no readable SHA256SUMS; name a run's artifact folder."
+        ) from None
     inside = folder.resolve()
     outside = next((name for name in listed if not (folder / name).resolve().is_relative_to(inside)), None)
     if outside is not None:

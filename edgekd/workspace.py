@@ -1,8 +1,8 @@
 """The run folder: stages that are finished or not there, keys that say what they were made from, and resume.
 
-A stage writes into `stages/NAME.partial`; when it returns, its files are hashed and synced, `done.json` is written last,
-and the folder is renamed to `stages/NAME`. So a kill at any moment leaves either the finished stage or a partial one,
-and never half a file under a final name.
+A stage writes into `stages/NAME.partial`; when it returns, its files are hashed and synced, `done.json` is written
+last, and the folder is renamed to `stages/NAME`. So a kill at any moment leaves the finished stage or a partial one, and
+never half a file under a final name.
 """
 
 import contextlib

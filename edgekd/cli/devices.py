@@ -36,7 +36,12 @@ def command(
     for p in profiles:
         runtimes = ", ".join(f"{runtime} {r.version}" for runtime, r in p.runtimes.items())
         rows.add_row(
-            p.name, f"{p.cores}x {p.core}", f"{p.clock_ghz:g} GHz", f"{p.memory_mib:,} MiB", p.numerics.activations, runtimes
+            p.name,
+            f"{p.cores}x {p.core}",
+            f"{p.clock_ghz:g} GHz",
+            f"{p.memory_mib:,} MiB",
+            p.numerics.activations,
+            runtimes,
         )
     console().print(rows)
 

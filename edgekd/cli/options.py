@@ -12,7 +12,7 @@ from edgekd.recipe import RUN, Recipe
 
 
 def pipeline_command(run: Callable[..., None]) -> Callable[..., None]:
-    """Give `run(model, options, **flags)` a command line: the model, one option per recipe field, and the run's flags."""
+    """Give `run(model, options, **flags)` a command line: the model, an option per recipe field, the run's flags."""
 
     def command(**values: Any) -> None:
         model = values.pop("model")

@@ -53,7 +53,9 @@ def print_report(report: Report, root: Path) -> None:
     for name in ("candidate", "", "why"):
         candidates.add_column(name)
     for candidate in report.candidates:
-        candidates.add_row(clean(candidate.id), "ships" if candidate.chosen else "", clean(candidate.reason, longest=200))
+        candidates.add_row(
+            clean(candidate.id), "ships" if candidate.chosen else "", clean(candidate.reason, longest=200)
+        )
     out.print(candidates)
     out.print()
     for outcome in report.budgets:

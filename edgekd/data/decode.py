@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, Fit, fit_image
 from edgekd.data.source import Part
 from edgekd.errors import BadInput
@@ -55,7 +56,8 @@ def decoded_rows(
             image = chosen.part.fetch(at)
             return _checked_input(image, shape) if fit is None else fit_image(image, fit)
         except DECODE_ERRORS as error:
-            return f"{chosen.part.name(at)} ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
+            return f"{listed([chosen.part.name(at)])} ({type(error).__name__}: {reason[:120]})"
 
     for start in range(0, len(chosen.indices), CHUNK):
         indices = chosen.indices[start : start + CHUNK].tolist()

@@ -109,8 +109,11 @@ def _part(root: Path, tree: dict[str | None, list[Path]], classes: tuple[str, ..
 
 
 def _visible_folders(folder: Path) -> list[Path]:
+    """Folders just below, sorted; a link back to `folder` or above it is no folder of its own."""
+    above = _and_above(folder)
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir())
+        below = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir())
+        return [p for p in below if os.path.realpath(p) not in above]
     except OSError as error:
         raise BadInput(f"folder {str(folder)!r} cannot be read: {error.strerror}") from error
 
@@ -122,8 +125,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """Images at any depth. Links are followed, each real folder once, so that a loop of links ends."""
-    seen: set[str] = set()
+    """Images at any depth, sorted. Links are followed, but to each real folder once and never upwards."""
+    seen = _and_above(folder.parent)
     found: list[Path] = []
     for here, below, _ in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
@@ -134,3 +137,8 @@ def _images_below(folder: Path) -> list[Path]:
         below[:] = sorted(name for name in below if not name.startswith("."))
         found += _images_in(Path(here))
     return sorted(found)
+
+
+def _and_above(folder: Path) -> set[str]:
+    real = Path(os.path.realpath(folder))
+    return {str(real), *map(str, real.parents)}

@@ -1,6 +1,7 @@
 """Arrays of images in one file: x_train, y_train [, x_val, y_val, x_test, y_test, classes]."""
 
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName, as_labels
 from edgekd.errors import BadInput, EdgekdError
 
 KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"))
+# What zipfile and numpy raise on damaged, encrypted, pickled or unknown content.
+BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 FORM = "images are uint8 (n, height, width, channels), or (n, height, width) for grey"
 
 
@@ -46,7 +49,7 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {n.removesuffix(".npy"): _header(archive, n) for n in archive.namelist() if n.endswith(".npy")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except BROKEN as error:
         raise BadInput(f"{str(path)!r} cannot be read as .npz: {error}") from error
 
 
@@ -64,7 +67,7 @@ def _array(path: Path, name: str) -> npt.NDArray[Any]:
             return np.asarray(arrays[name])
     except MemoryError as error:
         raise EdgekdError(f"{name} of {str(path)!r} does not fit into memory; use a folder of images") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except BROKEN as error:
         raise BadInput(f"{name} of {str(path)!r} cannot be read: {error}") from error
 
 

@@ -1,8 +1,9 @@
 """A module to one ONNX file: batch 1, static, inside the device's opset and IR ceiling, the same bytes every time.
 
-PyTorch's exporter (torch.export, "dynamo") comes first; the TorchScript exporter takes over where that one fails and for
-opsets below its floor, and the notes say so. Whatever comes out is checked, loaded, run and compared with the module
-before it counts, so a graph that loads but computes something else is a failed attempt, not a result.
+PyTorch's exporter (torch.export, "dynamo") comes first; the TorchScript exporter takes over where that one fails and
+for opsets below its floor, and the notes say so. Whatever comes out is checked, loaded, run and compared with the
+module before it counts, so a graph that loads but computes something else is a failed attempt, not a result. One input
+cannot show that a branch was frozen; `check_export` on many does.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from edgekd.errors import BadInput
 from edgekd.onnx_graph import canonical, opset_of, quietly, run_graph, to_bytes
 from edgekd.parity import check_every_output
 from edgekd.record import Record
+from edgekd.results import Parity
 from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,22 @@ def module_outputs(module: nn.Module, images: npt.NDArray[np.float32]) -> tuple[
     with torch.no_grad():
         runs = [_tensors(module(torch.from_numpy(images[i : i + 1].copy()))) for i in range(len(images))]
     return tuple(np.concatenate([one.numpy() for one in output]) for output in zip(*runs, strict=True))
+
+
+def check_export(module: nn.Module, path: Path, images: npt.NDArray[np.float32]) -> tuple[Parity, ...]:
+    """Compare every output of an exported file with the module's, over all of `images`, one at a time.
+
+    Args:
+        module: the module in evaluation mode, on the CPU.
+        path: what `export_onnx` wrote.
+        images: at least 8 inputs, real ones where there are any; float32 (n, channels, height, width).
+
+    Raises:
+        BadInput: an output is beyond the tolerance of `edgekd.parity.check_parity`.
+    """
+    reference = module_outputs(module, images)
+    actual = run_graph(path.read_bytes(), images)
+    return check_every_output(reference, actual, names=output_names(len(reference)), where=path.name)
 
 
 def output_names(count: int) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ def accepts_num_classes(function: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return any(
-        parameter.kind is parameter.VAR_KEYWORD or (parameter.name == "num_classes" and parameter.kind is not parameter.POSITIONAL_ONLY)
+        parameter.kind is parameter.VAR_KEYWORD
+        or (parameter.name == "num_classes" and parameter.kind is not parameter.POSITIONAL_ONLY)
         for parameter in parameters
     )
 
@@ -85,7 +86,9 @@ def _known_timm(name: str) -> None:
 
 def _hint(name: str, known: list[str]) -> str:
     hint = did_you_mean(name, known)
-    return hint if "did you mean" in hint else "; look it up with timm.list_models() or torchvision.models.list_models()"
+    return (
+        hint if "did you mean" in hint else "; look it up with timm.list_models() or torchvision.models.list_models()"
+    )
 
 
 def _build_timm(name: str, num_classes: int | None) -> nn.Module:

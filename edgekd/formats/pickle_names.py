@@ -53,7 +53,9 @@ def names_in(stream: io.BytesIO) -> frozenset[str]:
     return frozenset(names)
 
 
-def _step(name: str, argument: object, *, names: set[str], memo: dict[int, str | None], texts: list[str | None]) -> None:
+def _step(
+    name: str, argument: object, *, names: set[str], memo: dict[int, str | None], texts: list[str | None]
+) -> None:
     """Follow strings as far as STACK_GLOBAL needs its two operands.
 
     `texts` are the last two values pushed. Every opcode but a plain string or memo read counts as "not a string", so
@@ -64,7 +66,7 @@ def _step(name: str, argument: object, *, names: set[str], memo: dict[int, str |
         names.add(str(argument).replace(" ", ".", 1))
         texts.append(None)
     elif name == "STACK_GLOBAL":
-        module, attribute = (texts[-2:] if len(texts) >= 2 else (None, None))
+        module, attribute = texts[-2:] if len(texts) >= 2 else (None, None)
         names.add(f"{module}.{attribute}" if module is not None and attribute is not None else UNRESOLVED)
         texts.append(None)
     elif name.startswith("EXT"):

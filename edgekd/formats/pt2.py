@@ -32,7 +32,9 @@ HOUSEKEEPING = re.compile(r"archive_format|archive_version|byteorder|version|\.d
 MODEL = re.compile(r"models/([A-Za-z0-9_.\-]+)\.json")
 PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+|data/(weights|constants|sample_inputs)/[\w.\-]+\.pt")
 CONFIG = re.compile(r"data/(weights/[\w.\-]+_weights|constants/[\w.\-]+_constants)_config\.json")
-LEGACY = re.compile(r"version|extra_files/.+|serialized_(exported_program\.json|(state_dict|constants)\.(pt|json)|example_inputs\.pt)")
+LEGACY = re.compile(
+    r"version|extra_files/.+|serialized_(exported_program\.json|(state_dict|constants)\.(pt|json)|example_inputs\.pt)"
+)
 REFUSED_PARTS = {
     "data/aotinductor/": "compiled AOTInductor code",
     "data/executorch/": "an ExecuTorch program",
@@ -138,7 +140,9 @@ def _extras(path: Path, archive: zipfile.ZipFile, names: list[str]) -> dict[str,
     """Extra files by their own names; what is large or no text is left where it is."""
     small = [name for name in names if archive.getinfo(name).file_size <= MAX_EXTRA]
     return {
-        name.partition("extra")[2].partition("/")[2]: read_member(path, archive, name, MAX_EXTRA).decode("utf-8", "replace")
+        name.partition("extra")[2].partition("/")[2]: read_member(path, archive, name, MAX_EXTRA).decode(
+            "utf-8", "replace"
+        )
         for name in small
     }
 
@@ -168,7 +172,9 @@ def checked_inputs(path: Path, content: bytes) -> Any:
             warnings.simplefilter("ignore")
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load fails with whatever the bytes led it to
-        raise BadInput(f"{path}: its sample inputs are no plain tensors; reading them could run code, so refused") from error
+        raise BadInput(
+            f"{path}: its sample inputs are no plain tensors; reading them could run code, so refused"
+        ) from error
     if not _plain(loaded):
         raise BadInput(f"{path}: its sample inputs hold more than tensors and plain values; export with tensors only")
     return loaded
@@ -229,7 +235,9 @@ def _load(path: Path, archive: io.BytesIO) -> ExportedProgram:
             program = torch.export.load(archive)
     except Exception as error:  # the deserializer fails with whatever the program led it to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"{path}: torch {torch.__version__} cannot read this program ({reason}); export it again") from error
+        raise BadInput(
+            f"{path}: torch {torch.__version__} cannot read this program ({reason}); export it again"
+        ) from error
     for node in program.graph.nodes:
         plain = isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "aten"
         scalar = getattr(node.target, "__module__", "") in ("_operator", "math", "torch")

@@ -80,7 +80,9 @@ def checked_program(path: Path, content: bytes) -> dict[str, Any]:
     except BadInput:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path}: its program is damaged ({type(error).__name__} {shown(error)}); export it again") from error
+        raise BadInput(
+            f"{path}: its program is damaged ({type(error).__name__} {shown(error)}); export it again"
+        ) from error
     return {**kept, "torch_version": "", "guards_code": []}
 
 
@@ -101,7 +103,9 @@ def _checked_node(path: Path, node: dict[str, Any]) -> dict[str, Any]:
         if "as_string" in argument["arg"] and argument["name"] not in TEXT_ARGUMENTS:
             raise BadInput(f"{path}: {shown(target)} gets a text as its argument {shown(argument['name'])}; refused")
     stack = node.get("metadata", {}).get("nn_module_stack", "")
-    plain = isinstance(stack, str) and MODULE_STACK.fullmatch(stack) and all(s.count(",") >= 2 for s in stack.split(";"))
+    plain = (
+        isinstance(stack, str) and MODULE_STACK.fullmatch(stack) and all(s.count(",") >= 2 for s in stack.split(";"))
+    )
     return {**node, "metadata": {"nn_module_stack": stack} if stack and plain else {}}
 
 
@@ -162,7 +166,9 @@ def _check_text(path: Path, text: str, *, key: str) -> None:
         if len(text) > 500 or not text.isprintable():
             raise BadInput(f"{path}: the text argument {shown(text)} is not plain; export the model again")
     elif not PATH_NAME.fullmatch(text):
-        raise BadInput(f"{path}: the name {shown(text)} in its program is not plain; rename the module and export again")
+        raise BadInput(
+            f"{path}: the name {shown(text)} in its program is not plain; rename the module and export again"
+        )
 
 
 def _check_expression(path: Path, text: str) -> None:

@@ -169,7 +169,9 @@ def _layer(draft: _Draft, node: fx.Node) -> str | None:
     key = (name, *(str(value) for key, value in arguments.items() if key != first))
     if key not in draft.layers:
         owner, _, leaf = draft.paths[weight].rpartition(".")
-        draft.layers[key] = _register(draft, module, owner if owner and leaf in ("weight", "running_mean") else _module_path(node))
+        draft.layers[key] = _register(
+            draft, module, owner if owner and leaf in ("weight", "running_mean") else _module_path(node)
+        )
     return draft.layers[key]
 
 
@@ -224,7 +226,9 @@ def _functional(path: Path, node: fx.Node) -> tuple[Any, bool]:
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
         return target, False
     name, _, overload = _name(node).partition(".")
-    twin = getattr(getattr(torch.ops.aten, name.removesuffix("_"), None), overload, None) if name.endswith("_") else None
+    twin = (
+        getattr(getattr(torch.ops.aten, name.removesuffix("_"), None), overload, None) if name.endswith("_") else None
+    )
     if twin is None and name in ("batch_norm",):
         return target, False
     if twin is None:

@@ -18,7 +18,18 @@ from edgekd.formats.zip_members import open_archive, shown
 
 logger = logging.getLogger(__name__)
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "ema", "state_dict_ema", "weights", "params")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "ema",
+    "state_dict_ema",
+    "weights",
+    "params",
+)
 """Keys under which training scripts keep the weights, in the order they are looked for."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "network.", "encoder.")
 """Prefixes that wrappers (DataParallel, torch.compile, Lightning) put before every key."""
@@ -40,7 +51,7 @@ def read_checkpoint(kind: FileKind) -> Checkpoint:
     """
     path = Path(kind.path)
     loaded = _read_safetensors(path) if kind.layout == "safetensors" else _read_torch(path, kind)
-    return _unwrap(path, loaded)
+    return unwrap(path, loaded)
 
 
 def load_into(path: Path, checkpoint: Checkpoint, arch: str) -> nn.Module:
@@ -102,7 +113,7 @@ def _read_torch(path: Path, kind: FileKind) -> Any:
         raise BadInput(f"{path}: cannot be read as a state dict ({reason}); copy or save it again") from error
 
 
-def _unwrap(path: Path, loaded: Any) -> Checkpoint:
+def unwrap(path: Path, loaded: Any) -> Checkpoint:
     extras: dict[str, Any] = {}
     for _ in range(4):
         if not isinstance(loaded, Mapping):

@@ -61,7 +61,11 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
 def _escapes(name: str) -> bool:
     parts = name.split("/")
     return (
-        "\0" in name or "\\" in name or name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None or ".." in parts
+        "\0" in name
+        or "\\" in name
+        or name.startswith("/")
+        or re.match(r"[A-Za-z]:", name) is not None
+        or ".." in parts
     )
 
 

@@ -1,8 +1,9 @@
 """What ONNX Runtime will make of a graph: which nodes it folds into another, and which it computes in int8.
 
 A reading of its published fusions at the default optimisation level, checked against the nodes its profiler lists:
-batch norm, residual addition and activation go into the convolution; x * sigmoid(x) is one operator; a Q/DQ pair around a quantizable operator turns
-that operator into its integer form; whatever Q/DQ is left over stays a pass over memory of its own.
+batch norm, residual addition and activation go into the convolution; x * sigmoid(x) is one operator; a Q/DQ pair around
+a quantizable operator turns that operator into its integer form; whatever Q/DQ is left over stays a pass over memory of
+its own.
 """
 
 from dataclasses import dataclass

@@ -14,8 +14,10 @@ from edgekd.latency.wiring import Wiring, wire
 Precision = Literal["fp32", "fp16", "int8"]
 ITEM_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 HAS_INTEGER_KERNEL = frozenset(
-    ("conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "conv_depthwise_3x3", "conv_depthwise")
-    + ("gemm", "recurrent", "elementwise", "pool", "reduce", "data_movement", "view")
+    {
+        *("conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "conv_depthwise_3x3", "conv_depthwise"),
+        *("gemm", "recurrent", "elementwise", "pool", "reduce", "data_movement", "view"),
+    }
 )
 """Operator classes that turn int8 when a model is looked at as if it were quantized."""
 
@@ -45,13 +47,14 @@ class NodeCost:
 
 @dataclass(frozen=True)
 class GraphSummary:
-    """A model at batch 1. `operators` counts the file's nodes by ONNX type; `nodes` are what is left after folding.
-    `weight_bytes` is the size of the stored tensors, `activation_bytes` the peak of the live activations."""
+    """A model at batch 1. `operators` counts the file's nodes by ONNX type; `nodes` are what is left after folding;
+    `hidden` counts the If, Loop and Scan nodes among them, whose bodies were not looked into. `weight_bytes` is the size of the stored tensors, `activation_bytes` the peak of the live activations."""
 
     macs: int
     params: int
     operators: dict[str, int]
     nodes: tuple[NodeCost, ...]
+    hidden: int
     weight_bytes: int
     activation_bytes: int
 
@@ -73,27 +76,31 @@ def summarise(model: ModelProto) -> GraphSummary:
     """
     wiring = wire(model)
     folding = fold(wiring)
-    nodes = tuple(_cost(at, wiring, folding) for at in sorted(folding.result))
+    groups: dict[int, list[int]] = {at: [] for at in sorted(folding.result)}
+    for at, host in enumerate(folding.host):
+        if host >= 0:
+            groups[host].append(at)
+    nodes = tuple(_cost(at, members, wiring, folding) for at, members in groups.items())
     return GraphSummary(
         macs=sum(node.macs for node in nodes),
         params=sum(_parameters(wiring).values()),
         operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         nodes=nodes,
+        hidden=sum(node.op_type in ("If", "Loop", "Scan") for node in wiring.nodes),
         weight_bytes=sum(count * wiring.itemsize[name] for name, count in wiring.weights.items()),
         activation_bytes=peak_activation_bytes(wiring, folding),
     )
 
 
 def as_if(nodes: tuple[NodeCost, ...], precision: Precision) -> tuple[NodeCost, ...]:
-    """The same operators with the work done in another precision; classes without an integer kernel stay as they are."""
+    """The same operators done in another precision; for int8, classes without an integer kernel stay as they are."""
     if precision != "int8":
         return tuple(replace(node, precision=precision) for node in nodes if node.operator != "quantize")
     return tuple(replace(node, precision="int8") if node.operator in HAS_INTEGER_KERNEL else node for node in nodes)
 
 
-def _cost(at: int, wiring: Wiring, folding: Folding) -> NodeCost:
+def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> NodeCost:
     node = wiring.nodes[at]
-    members = [at] if node.op_type in ("QuantizeLinear", "DequantizeLinear") else _members(at, folding)
     inside = {name for member in members for name in wiring.nodes[member].output if name != folding.result[at]}
     read = {name for member in members for name in wiring.nodes[member].input if name} - inside
     activations = [name for name in read if name not in wiring.constants]
@@ -114,10 +121,6 @@ def _cost(at: int, wiring: Wiring, folding: Folding) -> NodeCost:
         elements_read=elements_read,
         elements_written=elements_written,
     )
-
-
-def _members(at: int, folding: Folding) -> list[int]:
-    return [member for member in range(at, len(folding.host)) if folding.host[member] == at]
 
 
 def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:

@@ -26,8 +26,9 @@ CLASSES = (
     "view",
     "other",
 )
-"""Operator classes. `conv_depthwise_3x3` has stride 1 (it has kernels of its own), `conv_depthwise` is the rest; `gemm` multiplies by stored weights, `matmul` two activations; `activation` needs exp or a division
-per element, `elementwise` does not; `view` changes the shape only and costs nothing but its dispatch."""
+"""Operator classes. `conv_depthwise_3x3` has stride 1 (it has kernels of its own), `conv_depthwise` is the rest;
+`gemm` multiplies by stored weights, `matmul` two activations; `activation` needs exp or a division per element,
+`elementwise` does not; `view` changes the shape only and costs nothing but its dispatch."""
 
 _BY_OPERATOR = {
     "elementwise": "Add Sub Mul Div Min Max Relu Clip LeakyRelu PRelu Neg Abs Floor Ceil Round Sign And Or Not Xor "
@@ -116,8 +117,9 @@ def macs(node: NodeProto, wiring: Wiring) -> int:
     return count(node, wiring) if count else 0
 
 
-def _shape(node: NodeProto, name: str, wiring: Wiring) -> tuple[int, ...]:
-    if name not in wiring.shapes:
+def _shape(node: NodeProto, name: str, wiring: Wiring, *, rank: int = 0) -> tuple[int, ...]:
+    """A tensor's shape, of at least `rank` dimensions."""
+    if len(wiring.shapes.get(name, ())) < rank or name not in wiring.shapes:
         raise BadInput(
             f"the shape of {name[:60]!r} at node {node.name[:60]!r} ({node.op_type}) cannot be inferred, so its work "
             "cannot be counted; export the model with fixed shapes"
@@ -126,7 +128,7 @@ def _shape(node: NodeProto, name: str, wiring: Wiring) -> tuple[int, ...]:
 
 
 def _convolution_class(node: NodeProto, wiring: Wiring) -> str:
-    weight = _shape(node, weight_name(node), wiring)
+    weight = _shape(node, weight_name(node), wiring, rank=3)
     groups = attribute(node, "group", 1)
     if groups > 1:
         channels = weight[0] if node.op_type == "ConvTranspose" else weight[1] * groups
@@ -141,7 +143,7 @@ def _convolution_class(node: NodeProto, wiring: Wiring) -> str:
 
 
 def _convolution_macs(node: NodeProto, wiring: Wiring) -> int:
-    weight = _shape(node, weight_name(node), wiring)
+    weight = _shape(node, weight_name(node), wiring, rank=3)
     _shape(node, node.output[0], wiring)
     kernel = 1
     for side in weight[1:]:
@@ -152,7 +154,7 @@ def _convolution_macs(node: NodeProto, wiring: Wiring) -> int:
 
 
 def _product_macs(node: NodeProto, wiring: Wiring) -> int:
-    first = _shape(node, node.input[0], wiring)
+    first = _shape(node, node.input[0], wiring, rank=1)
     _shape(node, node.output[0], wiring)
     inner = first[0] if attribute(node, "transA", 0) and len(first) > 1 else first[-1]
     return wiring.elements(node.output[0]) * inner
@@ -171,9 +173,9 @@ def _einsum_macs(node: NodeProto, wiring: Wiring) -> int:
 
 def _recurrent_macs(node: NodeProto, wiring: Wiring) -> int:
     """Every step multiplies by the input weights (directions, gates x hidden, input) and the recurrent ones."""
-    steps, batch, features = _shape(node, node.input[0], wiring)[:3]
-    directions, rows, _ = _shape(node, node.input[1], wiring)
-    hidden = _shape(node, node.input[2], wiring)[-1]
+    steps, batch, features = _shape(node, node.input[0], wiring, rank=3)[:3]
+    directions, rows = _shape(node, node.input[1], wiring, rank=3)[:2]
+    hidden = _shape(node, node.input[2], wiring, rank=3)[-1]
     return steps * batch * directions * rows * (features + hidden)
 
 

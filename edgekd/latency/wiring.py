@@ -3,8 +3,19 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    inliner,
+    numpy_helper,
+    shape_inference,
+)
 
 from edgekd.errors import BadInput
 
@@ -48,8 +59,13 @@ def wire(model: ModelProto) -> Wiring:
     A free first dimension of an input is the batch and counts as one. Raises BadInput where another dimension is free,
     because every count would be a guess, and where a tensor is read that nothing makes.
     """
-    skeleton = _without_weights(model)
-    inferred = shape_inference.infer_shapes(skeleton, strict_mode=False, data_prop=True).graph
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    try:
+        inferred = shape_inference.infer_shapes(_without_weights(model), strict_mode=False, data_prop=True).graph
+    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise BadInput(f"the shapes in this model contradict each other ({words}); export it again") from error
     shapes: dict[str, tuple[int, ...]] = {}
     itemsize: dict[str, int] = {}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -145,13 +161,7 @@ def _constant_value(node: NodeProto) -> TensorProto | None:
     if node.op_type != "Constant" or not node.attribute or not node.output:
         return None
     value = helper.get_attribute_value(node.attribute[0])
-    return value if isinstance(value, TensorProto) else numpy_helper.from_array(_as_array(value))
-
-
-def _as_array(value: object):  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.asarray(value)
+    return value if isinstance(value, TensorProto) else numpy_helper.from_array(np.asarray(value))
 
 
 def _constants(nodes: tuple[NodeProto, ...], stored: frozenset[str]) -> frozenset[str]:

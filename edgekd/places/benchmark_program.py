@@ -286,7 +286,7 @@ def main(spec_path: str, result_path: str) -> int:
     try:
         benchmark(spec, result, save)
     except Exception as error:  # whatever a runtime raises, the parent says it in one sentence
-        save({**result, "error": f"{type(error).__name__}: {error}"})
+        save({**result, "error": str(error) or type(error).__name__})
         return 1
     return 0
 

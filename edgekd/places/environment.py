@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu.get("model name") or cpu.get("Model") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": psutil.cpu_count(logical=False),
-        "threads": psutil.cpu_count(),
+        "logical_cpus": psutil.cpu_count(),
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
         "flags": [flag for flag in FLAGS if flag in features],
         "governor": _text(CPUFREQ / "scaling_governor"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.errors import UsageError
+from edgekd.errors import EdgekdError, UsageError
 from edgekd.places.environment import disturbances, environment
 from edgekd.places.intervals import mean, measured, percentile, student_interval
 from edgekd.places.process import run_program
@@ -41,7 +41,7 @@ def bench(
     """
     version = find_runtime(runtime).version()
     before = environment()
-    one_model = {"path": str(model.resolve()), "runtime": runtime, "session": dict(session or {})}
+    one_model = {"path": str(model.absolute()), "runtime": runtime, "session": dict(session or {})}
     result = run_program({**_spec(threads, min_runs, min_seconds, max_seconds, seed), "models": [one_model]})
     [one] = result["models"]
     wall = one["wall_ms"]
@@ -105,7 +105,7 @@ def compare(
     for name in (runtime_a, runtime_b):
         find_runtime(name)
     sides = [(baseline, runtime_a, session_a), (candidate, runtime_b, session_b)]
-    models = [{"path": str(p.resolve()), "runtime": r, "session": dict(s or {})} for p, r, s in sides]
+    models = [{"path": str(p.absolute()), "runtime": r, "session": dict(s or {})} for p, r, s in sides]
     spec = _spec(threads, 20, min_seconds / processes, max_seconds / processes, 0)
     logs, runs = [], 0
     for process in range(processes):
@@ -119,10 +119,17 @@ def compare(
 
 
 def log_ratio(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:
-    """Return the logarithm of the median ratio of CPU times, over pairs of rounds run in either order."""
-    ratios = np.log(np.asarray(candidate["cpu_ms"]) / np.asarray(baseline["cpu_ms"]))
-    even = len(ratios) // 2 * 2
-    return float(np.median(ratios[:even].reshape(-1, 2).mean(axis=1) if even else ratios))
+    """Return the logarithm of the median ratio of CPU times, over pairs of rounds that ran in either order.
+
+    Now and then a kernel accounts a whole run to its neighbour and one reads 0; such pairs do not count.
+    """
+    costs = np.asarray([baseline["cpu_ms"], candidate["cpu_ms"]], np.float64)  # (2, rounds)
+    size = min(2, costs.shape[1])
+    pairs = costs[:, : costs.shape[1] // size * size].reshape(2, -1, size)
+    pairs = pairs[:, (pairs > 0).all(axis=(0, 2))]
+    if pairs.size == 0:
+        raise EdgekdError("This machine's CPU clock is too coarse to compare two models by; compare wall times.")
+    return float(np.median(np.log(pairs[1] / pairs[0]).mean(axis=1)))
 
 
 def log_ratio_of_p10(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import BadInput, EdgekdError
-from edgekd.runtimes import last_line
+from edgekd.runtimes import in_one_line
 
 PROGRAM = Path(__file__).with_name("benchmark_program.py")
 
@@ -46,7 +46,7 @@ def run_program(spec: dict[str, Any]) -> dict[str, Any]:
     if "error" in result:
         runtimes = " or ".join(sorted({model["runtime"] for model in spec["models"]}))
         where = STAGES.get(result.get("stage", ""), "starting")
-        raise BadInput(f"{names}: {runtimes} fails at {where}: {last_line(result['error'])}")
+        raise BadInput(f"{names}: {runtimes} fails at {where}: {in_one_line(result['error'])}")
     if done.returncode != 0 or result.get("stage") != "done":
         raise EdgekdError(f"{names}: {death(done.returncode, done.stderr, result)}.")
     return dict(result)
@@ -59,7 +59,7 @@ def death(code: int, stderr: str, result: dict[str, Any]) -> str:
         name = signal.Signals(-code).name
         why = CAUSES.get(name, "something outside ended it; run it again")
     else:
-        name, why = f"exit code {code}", last_line(stderr)
+        name, why = f"exit code {code}", in_one_line(stderr)
     memory = result.get("memory", {})
     peak = f", having reached {max(memory.values()) / 1024:.0f} MiB before" if memory else ""
     return f"the benchmark process died ({name}) at {where}{peak}: {why}"

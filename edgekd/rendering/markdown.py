@@ -34,7 +34,7 @@ def render_markdown(report: Report) -> str:
         _classes(report),
         _operators(report),
         _host(report),
-        _table_section("Environment", ("Key", "Value"), flattened(report.environment)),
+        _environment(report),
         f"## Reproduce\n\n{_fenced(report.command)}\n\nSeed {report.seed}; edgekd {escape(report.edgekd)}; "
         f"model SHA-256 `{escape(report.model.sha256)}`",
         _sentences("What is not known", report.unknown),
@@ -194,6 +194,11 @@ def _host(report: Report) -> str:
     rows += [("Disturbed", escape(note, longest=300)) for note in host.disturbed]
     title = f"Shipped model timed on {escape(host.place)}, {escape(host.runtime)} {escape(host.runtime_version)}"
     return _table_section(title, ("Figure", "Value"), rows)
+
+
+def _environment(report: Report) -> str:
+    rows = [(escape(key), escape(value, longest=200)) for key, value in flattened(report.environment)]
+    return _table_section("Environment", ("Key", "Value"), rows)
 
 
 def _table_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

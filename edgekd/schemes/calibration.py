@@ -19,7 +19,7 @@ CALIBRATION_LIMIT = 512
 CIFAR-10 gave 29.8 dB with 64 images, 28.4 with 512 and 26.1 with 1,500, at the same accuracy within half a point."""
 FEW = 64
 RANGE_RATIO = 4.0
-"""Forgetting to divide by 255 is a factor of 255, doing it twice 1/255; a darker or smaller sample stays far below 4."""
+"""Forgetting to divide by 255 is a factor of 255, doing it twice 1/255; a dark or small sample stays well below 4."""
 _CHUNK = 64
 _NAMED = 5
 
@@ -93,16 +93,16 @@ def _finite_range(images: Images) -> tuple[float, float]:
         if len(spoiled):
             kind = "NaN" if np.isnan(flat[spoiled[0]]).any() else "an infinite value"
             raise BadInput(
-                f"Calibration image {start + spoiled[0]} holds {kind}; int8 ranges cannot be taken from it, so remove it "
-                "or mend the preprocessing."
+                f"Calibration image {start + spoiled[0]} holds {kind}; int8 ranges cannot be taken from it, so remove "
+                "it or mend the preprocessing."
             )
         lows, highs = flat.min(axis=1), flat.max(axis=1)
         constant = constant and bool((lows == highs).all())
         low, high = min(low, float(lows.min())), max(high, float(highs.max()))
     if constant:
         raise BadInput(
-            f"Every calibration image is constant (values {low:g} to {high:g}), so there are no int8 ranges to take from "
-            "them; give images like those the model will see."
+            f"Every calibration image is constant (values {low:g} to {high:g}), so there are no int8 ranges to take "
+            "from them; give images like those the model will see."
         )
     return low, high
 

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 
 from edgekd.errors import BadInput
-from edgekd.runtimes import last_line
+from edgekd.runtimes import in_one_line
 
 
 def operators_left(model: Path, *, arm: bool) -> dict[str, int]:
@@ -32,5 +32,5 @@ def operators_left(model: Path, *, arm: bool) -> dict[str, int]:
             onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
             nodes = onnx.load(optimised).graph.node
         except Exception as error:  # whatever the runtime raises
-            raise BadInput(f"{model.name}: ONNX Runtime does not load it: {last_line(str(error))}") from error
+            raise BadInput(f"{model.name}: ONNX Runtime does not load it: {in_one_line(str(error))}") from error
     return dict(sorted(Counter(node.op_type for node in nodes).items()))

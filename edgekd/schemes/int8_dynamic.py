@@ -6,7 +6,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.quantizer import quantized, write_scheme
+from edgekd.schemes.quantizer import already_integer, quantized, write_scheme
 from edgekd.schemes.scheme import SchemeResult
 
 DYNAMIC_OPERATORS = ["Gemm", "LSTM", "MatMul"]
@@ -22,6 +22,8 @@ def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None,
     Raises:
         BadInput: the graph cannot be quantized.
     """
+    if skipped := already_integer(model):
+        return SchemeResult(scheme="int8_dynamic", skipped=skipped)
 
     def quantize(prepared: Path, written: Path) -> None:
         quantize_dynamic(

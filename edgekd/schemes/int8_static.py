@@ -10,7 +10,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.quantizer import input_shape, quantized, write_scheme
+from edgekd.schemes.quantizer import already_integer, input_shape, quantized, write_scheme
 from edgekd.schemes.scheme import SchemeResult
 
 NO_INTEGER_KERNEL = {
@@ -29,12 +29,14 @@ def int8_static(model: Path, out: Path, *, calibration: CalibrationData | None, 
     """Write Q/DQ pairs whose ranges are the least and the greatest value that calibration data bring about.
 
     Weights are symmetric int8, per channel and with 7 bits as `numerics` says. Activations are asymmetric, int8 or
-    uint8: symmetric ones lost 5 dB on an 8-layer ResNet, because after ReLU half of their range goes unused. Logits stay
-    float. Skipped without calibration data, and where no operator has an int8 form.
+    uint8: symmetric ones lost 5 dB on an 8-layer ResNet, because after ReLU half of their range goes unused. Logits
+    stay float. Skipped without calibration data, and where no operator has an int8 form.
 
     Raises:
         BadInput: the graph cannot be quantized.
     """
+    if skipped := already_integer(model):
+        return SchemeResult(scheme="int8_static", skipped=skipped)
     if calibration is None:
         return SchemeResult(scheme="int8_static", skipped="there are no calibration data")
 

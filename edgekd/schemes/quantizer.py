@@ -1,8 +1,8 @@
 """What ONNX Runtime's quantizer needs done around it.
 
-Before: shapes inferred anew and constants folded (it fails on exporters' raw graphs, whose stored shapes it trusts while
-it transposes weights). After: float logits, the graph cleaned, checked, loaded and run, and only then written whole (the
-quantizer itself leaves half a file on a full disk).
+Before: shapes inferred anew and constants folded (it fails on exporters' raw graphs, whose stored shapes it trusts
+while it transposes weights). After: float logits, the graph cleaned, checked, loaded and run, and only then written
+whole (the quantizer itself leaves half a file on a full disk).
 """
 
 import tempfile
@@ -15,12 +15,21 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
 from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes
-from edgekd.runtimes import last_line
+from edgekd.runtimes import in_one_line
 from edgekd.schemes.scheme import SchemeResult
 from edgekd.workspace import write_atomic
 
 MIN_OPSET = 13
 """The first with a scale per channel in DequantizeLinear."""
+INTEGER = ("QLinear", "QGemm", "QAttention", "DequantizeLinear", "DynamicQuantize")
+"""How the names of the runtime's integer operators begin."""
+
+
+def already_integer(model: Path) -> str | None:
+    """Say that a graph holds integer operators already, or None; the quantizer never ends on some of those."""
+    operators = {node.op_type for node in onnx.load(model, load_external_data=False).graph.node}
+    found = sorted(one for one in operators if one.endswith(("QuantizeLinear", "Integer")) or one.startswith(INTEGER))
+    return f"the graph is quantized already ({found[0]})" if found else None
 
 
 def quantized(model: Path, quantize: Callable[[Path, Path], None]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -46,8 +55,8 @@ def quantized(model: Path, quantize: Callable[[Path, Path], None]) -> tuple[onnx
         raise
     except Exception as error:  # checker, quantizer and runtime raise anything
         raise BadInput(
-            f"{model.name}: ONNX Runtime cannot quantize this graph: {last_line(str(error))}; ship it in fp32, or replace "
-            "the operator that is named there."
+            f"{model.name}: ONNX Runtime cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
+            "replace the operator that is named there."
         ) from error
     return graph, notes
 

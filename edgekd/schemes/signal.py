@@ -3,8 +3,8 @@
 import math
 
 SQNR_FLOOR_DB = 10.0
-"""Noise of a third of the signal's amplitude. Sound int8 files of ours lie at 20 to 40 dB; files calibrated on all-zero,
-infinite or unscaled (0 to 255 for 0 to 1) data at 0 to 5 dB. The floor lies between."""
+"""Noise of a third of the signal's amplitude. Sound int8 files of ours lie at 20 to 40 dB; files calibrated on
+all-zero, infinite or unscaled (0 to 255 for 0 to 1) data at 0 to 5 dB. The floor lies between."""
 
 
 def check_signal(sqnr_db: float) -> str | None:

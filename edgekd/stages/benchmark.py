@@ -175,7 +175,8 @@ def _examine(
     if not splits:
         return figures, {}, None
     (test, labels), (validation, expected) = (
-        (_logits(path, splits[name], runtime, preprocessing), np.asarray(splits[name].labels)) for name in ("test", "val")
+        (_logits(path, splits[name], runtime, preprocessing), np.asarray(splits[name].labels))
+        for name in ("test", "val")
     )
     score = score_number(test.argmax(1) == labels, place=HOST)
     log.info("%s by %s scores %.2f %% on %d test images", path.name, runtime, 100 * score.value, len(labels))

@@ -89,7 +89,9 @@ def _not_faster(candidate: Candidate, baseline: Candidate) -> str | None:
 
 
 def _interval(ratio: Number) -> str:
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low and ratio.high else f"{ratio.value:.2f}"
+    return (
+        f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low and ratio.high else f"{ratio.value:.2f}"
+    )
 
 
 def _milliseconds(candidate: Candidate) -> float:
@@ -119,9 +121,7 @@ def _explain(
     return candidate.model_copy(update={"chosen": False, "reason": reason})
 
 
-def _why_chosen(
-    candidate: Candidate, baseline: Candidate, validation: dict[str, float], teacher: float | None
-) -> str:
+def _why_chosen(candidate: Candidate, baseline: Candidate, validation: dict[str, float], teacher: float | None) -> str:
     speed = (
         "nothing allowed is faster"
         if candidate is baseline

@@ -1,8 +1,9 @@
 """Stage 2: derive the student, train it with the teacher and once more without, and keep the better one."""
 
 import copy
-import json
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edgekd.data.materialise import open_split
+from edgekd.data.split import Split
 from edgekd.errors import UsageError
 from edgekd.formats.read import LoadedModel
 from edgekd.preprocessing import Preprocessing
@@ -18,17 +20,21 @@ from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
 from edgekd.results import Distillation, Number
-from edgekd.students.build import Student, build_student, rebuild_student
+from edgekd.students.build import build_student
+from edgekd.students.pruning import rebuild
+from edgekd.students.student import Student
 from edgekd.tasks.classification import paired_difference
+from edgekd.training.duration import fit_steps
 from edgekd.training.loop import Trained, train
-from edgekd.training.plan import Plan
-from edgekd.training.schedule import settle_steps
+from edgekd.training.plan import Plan, learning_rate_for
+from edgekd.training.precision import choose_accelerator, settle_precision
 from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
 
 Who = Literal["teacher", "student", "control"]
 DEFAULT_EPOCHS = 30
+_ROLES: tuple[Who, ...] = ("student", "control")
 
 
 class Distilled(Record):
@@ -90,15 +96,28 @@ def distill(
     student = build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=plan.keep_macs)
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
-    settled = _settle_training(folder / "training.json", plan, student, teacher, preprocessing, data, labelled)
-    runs: dict[str, Trained] = {}
-    for who in ("student", "control") if plan.judge and labelled else ("student",):
+    splits = {name: open_split(data, name) for name in ("train", "val")}
+    judged = plan.judge and labelled
+    settled = _stored(
+        folder / "training.json",
+        lambda: plan_training(
+            plan,
+            student,
+            teacher.module,
+            train_split=splits["train"],
+            validation=splits["val"],
+            preprocessing=preprocessing,
+            control=judged,
+        ),
+    )
+    runs: dict[Who, Trained] = {}
+    for who in _ROLES if judged else _ROLES[:1]:
         module = copy.deepcopy(student.module)
         runs[who] = train(
             module,
             teacher=teacher.module if who == "student" else None,
-            train=open_split(data, "train"),
-            val=open_split(data, "val"),
+            train=splits["train"],
+            val=splits["val"],
             preprocessing=preprocessing,
             plan=settled,
             accelerator=plan.accelerator,
@@ -115,51 +134,82 @@ def distill(
         build=student.plan,
         macs=student.macs,
         params=student.params,
-        trained=tuple(runs),  # type: ignore[arg-type]
+        trained=tuple(runs),
         shipped=distillation.shipped,
         distillation=distillation,
         notes=(*student.notes, *(note for run in runs.values() for note in run.notes)),
     )
 
 
-def trained_modules(
-    distilled: Distilled, teacher: LoadedModel, preprocessing: Preprocessing, outputs: int
-) -> dict[Who, nn.Module]:
+def trained_modules(distilled: Distilled, teacher: LoadedModel, preprocessing: Preprocessing) -> dict[Who, nn.Module]:
     """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
     example = torch.zeros(1, *preprocessing.shape)
-
-    def rebuild() -> nn.Module:
-        return rebuild_student(distilled.spec, teacher.module, example, num_classes=outputs, plan=distilled.build)
-
-    return {who: rebuild() for who in distilled.trained}
+    return {who: rebuild(teacher.module, example, distilled.build) for who in distilled.trained}
 
 
-def _settle_training(
-    path: Path,
+def plan_training(
     plan: Recipe,
     student: Student,
-    teacher: LoadedModel,
+    teacher: nn.Module,
+    *,
+    train_split: Split,
+    validation: Split,
     preprocessing: Preprocessing,
-    data: Path,
-    labelled: bool,
+    control: bool,
 ) -> Plan:
-    """The training plan with a fixed number of steps; a time budget is turned into steps once, and stored."""
-    if path.is_file():
-        return Plan.model_validate(json.loads(path.read_text()))
-    settled = settle_steps(
-        plan_from(plan, student, labelled),
-        epochs=None if plan.time else (plan.epochs or DEFAULT_EPOCHS),
-        time=plan.time,
+    """The training plan that the recipe asks for, with everything decided that it leaves open.
+
+    Raises:
+        UsageError: an unreadable time, a time too short for one step, or a GPU that is not there.
+    """
+    per_epoch = -(-len(train_split) // plan.batch_size)
+    rate = learning_rate_for("sgd", carries_weights=student.initialised, batch_size=plan.batch_size)
+    chosen = {
+        "steps": (plan.epochs or DEFAULT_EPOCHS) * per_epoch,
+        "batch_size": min(plan.batch_size, len(train_split)),
+        "learning_rate": plan.learning_rate or rate,
+        "loss": plan.loss,
+        "temperature": plan.temperature,
+        "augment": plan.augment or ("crop" if preprocessing.channels == 1 else "crop+flip"),
+        "evaluate_every": per_epoch,
+        "seed": plan.seed,
+    }
+    weights = {name: getattr(plan, name) for name in ("distill_weight", "label_weight")}
+    chosen |= {name: value for name, value in weights.items() if value is not None}
+    settled = settle_precision(Plan(**chosen), student.module, choose_accelerator(plan.accelerator))
+    if plan.time is None:
+        return settled
+    steps = fit_steps(
+        settled,
+        seconds=parse_time(plan.time),
         student=student.module,
-        teacher=teacher.module,
-        train=open_split(data, "train"),
-        val=open_split(data, "val"),
+        teacher=teacher,
+        train=train_split,
+        val=validation,
         preprocessing=preprocessing,
         accelerator=plan.accelerator,
-        control=plan.judge and labelled,
+        control=control,
     )
-    write_atomic(path, settled.model_dump_json().encode())
-    return settled
+    return settled.model_copy(update={"steps": steps, "evaluate_every": min(per_epoch, max(1, steps // 10))})
+
+
+def parse_time(text: str) -> float:
+    """Seconds of "90s", "20m" or "1.5h".
+
+    Raises:
+        UsageError: it has no such form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"--time {text!r} is no time; write it like 20m, 90s or 1.5h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _stored(path: Path, decide: Callable[[], Plan]) -> Plan:
+    """The plan as first decided: a time budget is turned into steps once, so that a resumed run does the same steps."""
+    if not path.is_file():
+        write_atomic(path, decide().model_dump_json().encode())
+    return Plan.model_validate_json(path.read_bytes())
 
 
 def _save_weights(module: nn.Module, path: Path) -> None:
@@ -168,7 +218,7 @@ def _save_weights(module: nn.Module, path: Path) -> None:
     save_file(weights, path)
 
 
-def _judge(runs: dict[str, Trained], student: Student, settled: Plan, plan: Recipe) -> Distillation:
+def _judge(runs: dict[Who, Trained], student: Student, settled: Plan, plan: Recipe) -> Distillation:
     """Which of the two goes on: the better one on validation, the distilled one where they are equal."""
     distilled, control = runs["student"], runs.get("control")
     gain: Number | None = None

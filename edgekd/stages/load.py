@@ -57,7 +57,8 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         BadInput: the model or data cannot be used, they disagree, or the teacher scores no better than chance.
     """
     teacher = open_teacher(plan)
-    facts = peek(plan.data) if plan.data else None
+    classes_file = Path(plan.classes) if plan.classes else None
+    facts = peek(plan.data, classes_file=classes_file) if plan.data else None
     preprocessing = _settle_preprocessing(plan, teacher, facts)
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
@@ -144,7 +145,7 @@ def _settle_classes(manifest: DataManifest | None, teacher: LoadedModel, outputs
     if manifest and manifest.labelled:
         check_classes(manifest.classes, outputs)
         return manifest.classes
-    labels = teacher.metadata.get("classes")
+    labels = teacher.metadata.get("labels")
     return tuple(labels) if labels and len(labels) == outputs else None
 
 
@@ -159,7 +160,9 @@ def _score_teacher(
         np.save(folder / f"teacher_{name}_logits.npy", logits[name])
     test, labels = logits["test"], splits["test"].labels
     if not np.isfinite(test).all():
-        raise BadInput("The teacher's logits are not finite on the test images; its weights or normalisation are broken.")
+        raise BadInput(
+            "The teacher's logits are not finite on the test images; its weights or normalisation are broken."
+        )
     if labels is None or splits["val"].labels is None:
         log.info("no labels: students are scored by agreement with the teacher")
         return figures, None

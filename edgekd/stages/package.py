@@ -20,8 +20,9 @@ from edgekd.workspace import file_sha256
 
 PARITY_VECTORS = 8
 PARITY_TOLERANCE = 0.05
-"""Largest difference of a logit, relative to the largest expected one, that another machine's kernels may show: int8
-kernels of different instruction sets round differently (up to 5 % was seen between x86 and Arm on float-free layers)."""
+"""Largest difference of a logit, relative to the largest expected one, that another machine may show. int8
+kernels of different instruction sets round differently; five in a hundred is a judgement, far below what a wrong
+preprocessing or a damaged weight shows."""
 
 
 class Packaged(Record):

@@ -13,11 +13,11 @@ from edgekd.parity import sqnr_db
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
+from edgekd.results import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.calibration import CalibrationData, check_calibration
 from edgekd.schemes.inspect_graph import operators_left
 from edgekd.schemes.signal import check_signal
-from edgekd.results import SchemeFile
 from edgekd.schemes.table import SCHEMES, twin_numerics
 from edgekd.workspace import file_sha256
 

@@ -55,7 +55,7 @@ class _Trace:
         return group
 
     def join(self, first: int, second: int) -> int:
-        first, second = self.find(first), self.find(second)
+        first, second = sorted((self.find(first), self.find(second)))
         if first != second:
             self.parent[second] = first
             self.fixed[first] |= self.fixed[second] or self.width[first] != self.width[second]

@@ -12,9 +12,7 @@ from edgekd.students.macs import layer_costs
 from edgekd.students.widths import ChannelGroup, choose_widths
 
 
-def prune_in_blocks(
-    student: nn.Module, example: Tensor, *, macs_to_save: int
-) -> dict[str, list[int]] | None:
+def prune_in_blocks(student: nn.Module, example: Tensor, *, macs_to_save: int) -> dict[str, list[int]] | None:
     """Remove channels from `student` in place until `macs_to_save` multiply-accumulates per sample are saved.
 
     Returns the kept channels of each group by the name of its first producer, or None, with the module untouched, where
@@ -45,7 +43,7 @@ def channel_worth(layers: dict[str, nn.Module], group: ChannelGroup) -> Tensor:
         layer = layers[member.layer]
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             if layer.affine:
-                gain *= layer.weight.detach().double().square() + layer.bias.detach().double().square()
+                gain *= (layer.weight.detach().double().square() + layer.bias.detach().double().square()).sqrt()
             continue
         weight = layer.weight.detach().double()
         if member.role == "in":

@@ -34,7 +34,7 @@ def changed_layers(teacher: nn.Module, student: nn.Module) -> dict[str, dict[str
     before = dict(teacher.named_modules())
     changed = {}
     for name, layer in student.named_modules():
-        widths = {key: getattr(layer, key) for key in WIDTHS if hasattr(layer, key)}
+        widths = {key: vars(layer)[key] for key in WIDTHS if key in vars(layer)}
         widths = {key: width for key, width in widths.items() if width != getattr(before[name], key)}
         old = _tensors(before[name])
         shapes = {key: list(new.shape) for key, new in _tensors(layer).items() if new.shape != old[key].shape}

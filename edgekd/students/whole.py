@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from edgekd.students.macs import layer_costs
-from edgekd.students.widths import ChannelGroup, Member, choose_widths, rounding
+from edgekd.students.widths import ChannelGroup, Member, choose_widths, narrower, rounding
 
 CROSS_CHANNEL = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 """Normalisations that change the channels that stay when others go; the comparison runs without them."""
@@ -43,6 +43,10 @@ def prune_whole(teacher: nn.Module, example: Tensor, *, macs_to_save: int) -> tu
         try:
             pruner = _pruner(_trainable(teacher), example)
             found = list(_groups(pruner))
+            # One step off every group: whether the graph is sound must not hang on which groups are chosen below.
+            _checked(pruner, teacher, example, _removed(pruner, found, [_step(group) for group, _ in found]))
+        except GraphMismatch:
+            raise
         except Exception as error:
             raise GraphMismatch(f"no dependency graph of the whole network ({type(error).__name__})") from error
         groups = [group for group, _ in found]
@@ -50,19 +54,8 @@ def prune_whole(teacher: nn.Module, example: Tensor, *, macs_to_save: int) -> tu
         widths = choose_widths(groups, [worth for _, worth in found], costs, macs_to_save=macs_to_save)
         if widths is None:
             return None
-        removed = {
-            group.members[0].layer: _least(pruner, group, worth, width)
-            for (group, worth), width in zip(found, widths, strict=True)
-            if width < group.width
-        }
-        try:
-            student = remove_channels(teacher, example, removed)
-            _check_same_function(teacher, student, example, removed)
-        except GraphMismatch:
-            raise
-        except Exception as error:
-            raise GraphMismatch(f"the network does not run when pruned in whole ({type(error).__name__})") from error
-    return student, removed
+        removed = _removed(pruner, found, widths)
+        return _checked(pruner, teacher, example, removed), removed
 
 
 def remove_channels(teacher: nn.Module, example: Tensor, removed: Removed) -> nn.Module:
@@ -107,8 +100,36 @@ def _groups(pruner: Any) -> Iterator[tuple[ChannelGroup, Tensor]]:
                 members.append(Member(names[layer], "in" if reads else "out", share))
         worth = importance.detach().double().view(parts, width).mean(0)
         readers = sum(member.role == "in" for member in members)
+        if not readers:  # outputs of the network
+            continue
         group = ChannelGroup(width, max(1, rounding(width * parts) // parts), tuple(members))
         yield group, worth / worth.sum().clamp(min=1e-30) * readers
+
+
+def _step(group: ChannelGroup) -> int:
+    return narrower(group.width, group) or group.width
+
+
+def _removed(pruner: Any, found: list[tuple[ChannelGroup, Tensor]], widths: list[int]) -> Removed:
+    """Return the channels of least worth that each producer loses at these widths."""
+    return {
+        group.members[0].layer: _least(pruner, group, worth, width)
+        for (group, worth), width in zip(found, widths, strict=True)
+        if width < group.width
+    }
+
+
+def _checked(pruner: Any, teacher: nn.Module, example: Tensor, removed: Removed) -> nn.Module:
+    """Return the teacher without these channels. Raises GraphMismatch where it does not run or computes another thing."""
+    try:
+        student = remove_channels(teacher, example, removed)
+        _check_same_function(pruner, student, example, removed)
+        pruner.model.load_state_dict(teacher.state_dict())
+    except GraphMismatch:
+        raise
+    except Exception as error:
+        raise GraphMismatch(f"the network does not run when pruned in whole ({type(error).__name__})") from error
+    return student
 
 
 def _least(pruner: Any, group: ChannelGroup, worth: Tensor, width: int) -> list[int]:
@@ -126,12 +147,11 @@ def _dependents(pruner: Any, removed: Removed) -> Iterator[Any]:
         yield pruner.DG.get_pruning_group(layer, remover, channels)
 
 
-def _check_same_function(teacher: nn.Module, student: nn.Module, example: Tensor, removed: Removed) -> None:
-    """Compare the student with the teacher whose readers of removed channels have zeros there.
+def _check_same_function(pruner: Any, student: nn.Module, example: Tensor, removed: Removed) -> None:
+    """Compare the student with the pruner's copy of the teacher, whose readers of removed channels get zeros there.
 
     Both run without the normalisations that mix channels. Raises GraphMismatch where the outputs differ.
     """
-    pruner = _pruner(_trainable(teacher), example)
     for group in _dependents(pruner, removed):
         for dep, indices in group:
             if isinstance(dep.target.module, nn.Module) and hasattr(dep.target.module, "weight"):
@@ -140,7 +160,7 @@ def _check_same_function(teacher: nn.Module, student: nn.Module, example: Tensor
                 raise GraphMismatch(f"{type(dep.target.module).__name__} cannot be checked when pruned in whole")
     noise = torch.randn(example[:1].shape, generator=torch.Generator().manual_seed(0)).to(example.dtype)
     with torch.no_grad():
-        expected = _without_mixing(pruner.model)(noise)
+        expected = _without_mixing(copy.deepcopy(pruner.model))(noise)
         actual = _without_mixing(copy.deepcopy(student))(noise)
     if expected.shape != actual.shape or not torch.isfinite(expected).all():
         raise GraphMismatch("the network pruned in whole gives outputs of another shape or not finite")

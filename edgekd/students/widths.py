@@ -1,5 +1,6 @@
 """How wide each group of channels becomes: the least worth lost per multiply-accumulate saved, until enough is saved."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -57,10 +58,10 @@ def choose_widths(
     while macs_to_save > 0:
         steps = []
         for index, group in enumerate(groups):
-            width = _narrower(widths[index], group)
+            width = narrower(widths[index], group)
             if width is not None:
                 saved = _saved(group, costs, channels, widths[index] - width)
-                lost = kept_worth[index][widths[index] - 1] - kept_worth[index][width - 1]
+                lost = _lost(kept_worth[index], widths[index], width)
                 steps.append((lost / max(saved, 1), index, width, saved))
         if not steps:
             return None
@@ -71,7 +72,16 @@ def choose_widths(
     return widths
 
 
-def _narrower(width: int, group: ChannelGroup) -> int | None:
+def _lost(kept_worth: list[float], before: int, after: int) -> float:
+    """Return the fall of the logarithm of the worth kept, so that a group already thin is spared more and more."""
+    worth, kept, left = kept_worth[-1], kept_worth[before - 1], kept_worth[after - 1]
+    if kept <= left:
+        return 0.0
+    return worth * math.log(kept / left) if left > 0 else math.inf
+
+
+def narrower(width: int, group: ChannelGroup) -> int | None:
+    """Return the next smaller width that `group` may have, or None at its floor."""
     smaller = (width - 1) // group.multiple * group.multiple
     return smaller if smaller >= max(1.0, group.width * LEAST_KEPT) else None
 

@@ -35,23 +35,22 @@ def proposal(example: Tensor, macs: int) -> str:
 def architecture(spec: str, example: Tensor, *, num_classes: int) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
     """Return the untrained architecture of `spec`, the plan that rebuilds it, and notes on what was fitted.
 
-    `example` is one input; for images `(batch, channels, height, width)` the first layer takes as many channels, and for
-    images of at most 64 pixels the strides at the start are dropped until the last feature map is at least 2 x 2.
+    `example` is one input. timm's and torchvision's networks are fitted to images `(batch, channels, height, width)`: the
+    first layer takes as many channels, and where images of at most 64 pixels would end as a single pixel, the strides
+    before the first block go. Weights come from torch's random state. Raises UsageError for unknown names and BadInput
+    where the network does not run on the example.
     """
     module = build_architecture(spec, num_classes=num_classes).eval()
-    plan: dict[str, Any] = {"mode": "architecture", "spec": spec, "num_classes": num_classes, "strides_dropped": 0}
     notes = []
-    if not spec.startswith(("timm:", "torchvision:")) or example.ndim != 4:
-        return module, plan, ()
-    if _fit_channels(module, example.shape[1]):
-        notes.append(f"The first layer of {spec} takes {example.shape[1]} channels.")
-    while max(example.shape[2:]) <= SMALL_IMAGE and min(_last_map(module, example)) < LEAST_MAP:
-        dropped = _drop_first_stride(module)
-        if dropped is None:
-            break
-        plan["strides_dropped"] += 1
-        notes.append(f"For images this small, {spec} has no stride at {dropped}.")
-    return module, plan, tuple(notes)
+    if spec.startswith(("timm:", "torchvision:")) and example.ndim == 4:
+        if _fit_channels(module, example.shape[1]):
+            notes.append(f"The first layer of {spec} was made to take {example.shape[1]} channels.")
+        maps = _maps(module, example) if max(example.shape[2:]) <= SMALL_IMAGE else []
+        if maps and min(maps[-1][1]) < LEAST_MAP:
+            dropped = _drop_stem_strides(module, [layer for layer, _ in maps])
+            notes.append(f"For images this small, {spec} works without the stride of {' and '.join(dropped)}.")
+    _check_outputs(module, spec, example, num_classes)
+    return module, {"mode": "architecture", "spec": spec, "num_classes": num_classes}, tuple(notes)
 
 
 def architecture_from_plan(plan: dict[str, Any], example: Tensor) -> nn.Module:
@@ -61,36 +60,71 @@ def architecture_from_plan(plan: dict[str, Any], example: Tensor) -> nn.Module:
 
 def _fit_channels(module: nn.Module, channels: int) -> bool:
     """Make the first convolution take `channels` inputs; return whether that changed it."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            if layer.in_channels == channels or layer.groups != 1:
-                return False
-            weight = layer.weight.detach()
-            # The mean filter, scaled so that the response keeps its size.
-            mean = weight.mean(1, keepdim=True).repeat(1, channels, 1, 1) * (layer.in_channels / channels)
-            layer.weight, layer.in_channels = nn.Parameter(mean), channels
-            return True
-    raise BadInput("the student has no convolution to take images; choose another with --student")
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    if first is None or first.in_channels == channels or first.groups != 1:
+        return False
+    weight = torch.empty(first.out_channels, channels, *first.kernel_size)
+    first.weight = nn.Parameter(nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu"))
+    first.in_channels = channels
+    return True
 
 
-def _last_map(module: nn.Module, example: Tensor) -> tuple[int, int]:
-    """Return height and width of the last convolution's output, before global pooling; zeros where it does not run."""
-    sizes = [(0, 0)]
+def _maps(module: nn.Module, example: Tensor) -> list[tuple[nn.Module, tuple[int, int]]]:
+    """Return the layers that look at more than one pixel, as they run, with the height and width of what they return.
+
+    Ends with (0, 0) where an image is too small to get through.
+    """
+    maps: list[tuple[nn.Module, tuple[int, int]]] = []
 
     def record(layer: nn.Module, args: Any, output: Tensor) -> None:
-        if isinstance(args[0], Tensor) and min(args[0].shape[2:]) > 1 or min(output.shape[2:]) > 1:
-            sizes.append((output.shape[2], output.shape[3]))
-        else:
-            seen_single.append(True)
+        if output.ndim == 4:
+            maps.append((layer, (output.shape[2], output.shape[3])))
 
-    seen_single: list[bool] = []
-    hooks = [layer.register_forward_hook(record) for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    spatial = (nn.Conv2d, nn.MaxPool2d)
+    layers = [layer for layer in module.modules() if isinstance(layer, spatial) and _pair(layer.kernel_size) != (1, 1)]
+    hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         with torch.no_grad():
             module(example[:1])
     except RuntimeError:
-        return 0, 0
+        maps.append((nn.Identity(), (0, 0)))
     finally:
         for hook in hooks:
             hook.remove()
-    return sizes[-1]
+    return maps
+
+
+def _drop_stem_strides(module: nn.Module, layers: list[nn.Module]) -> list[str]:
+    """Set the first strided convolution's stride to 1, and remove the max pooling that follows it; return their names."""
+    names = {layer: name for name, layer in module.named_modules()}
+    strided = [layer for layer in layers if layer in names and _pair(layer.stride) != (1, 1)]
+    dropped = []
+    if strided and isinstance(strided[0], nn.Conv2d):
+        strided[0].stride = (1, 1)
+        dropped.append(names[strided[0]])
+    if len(strided) > 1 and isinstance(strided[1], nn.MaxPool2d):
+        module.set_submodule(names[strided[1]], nn.Identity())
+        dropped.append(names[strided[1]])
+    return dropped
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _check_outputs(module: nn.Module, spec: str, example: Tensor, num_classes: int) -> None:
+    try:
+        with torch.no_grad():
+            output = module(example[:1])
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BadInput(
+            f"the student {spec} does not run on inputs of shape {tuple(example.shape[1:])} ({reason}); choose another "
+            "with --student"
+        ) from error
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (1, num_classes):
+        raise BadInput(
+            f"the student {spec} returns {shape} for one input, but the task needs (1, {num_classes}); let its build "
+            "function take num_classes"
+        )

@@ -89,7 +89,9 @@ def read_summary(folder: Path, identity: str) -> dict[str, Any] | None:
         log.warning("the training checkpoint in %s is damaged (%s); training starts anew", folder, error)
         return None
     if summary["identity"] != identity:
-        log.warning("the training checkpoint in %s belongs to another plan, model or data; training starts anew", folder)
+        log.warning(
+            "the training checkpoint in %s belongs to another plan, model or data; training starts anew", folder
+        )
         return None
     return {**summary, "data": data}
 

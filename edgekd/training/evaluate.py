@@ -20,6 +20,7 @@ def predict_logits(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
     precision: Precision = "32-true",
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> npt.NDArray[np.float32]:
     """Return the logits float32 (n, classes) of every sample, in order; the module must already be on `device`.
 
@@ -33,7 +34,7 @@ def predict_logits(
         with torch.inference_mode():
             for start in range(0, len(split), batch_size):
                 images = torch.from_numpy(np.array(split.images[start : start + batch_size]))
-                inputs = as_input(images.to(device), preprocessing)
+                inputs = as_input(images.to(device), preprocessing, layout)
                 with autocast(device, precision):
                     logits = logits_of(module(inputs), len(images))
                 batches.append(logits.float().cpu().numpy())

@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from edgekd.data.split import Split
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick, silent
 from edgekd.results import Curve
-from edgekd.training.checkpoint import Ledger, identity_of, load_state, read_summary, save_state
+from edgekd.training.checkpoint import identity_of, load_state, read_summary, save_state
 from edgekd.training.evaluate import correct, predict_logits
 from edgekd.training.interrupt import interrupt_deferred
-from edgekd.training.plan import Plan
+from edgekd.training.plan import Plan, Precision
 from edgekd.training.precision import Accelerator, choose_accelerator, repeatable, settle_precision
 from edgekd.training.step import Run, advance, check_classes, check_plan, prepare, recover
 
@@ -88,23 +89,127 @@ def train(
     saved = read_summary(checkpoint, identity)
     threads = int(saved["ledger"]["threads"]) if saved else torch.get_num_threads()
     with repeatable(settled.seed, threads=threads), interrupt_deferred() as interrupted:
-        run = prepare(
-            student, teacher=teacher, train=train, preprocessing=preprocessing, plan=settled, place=place
-        )
+        run = prepare(student, teacher=teacher, train=train, preprocessing=preprocessing, plan=settled, place=place)
         try:
             truth = _truth(run, val)
             if saved:
                 load_state(saved, run.state)
             else:
                 _evaluate(run, val, truth)
-
-            def save() -> None:
-                save_state(checkpoint, identity, run.state)
-
-            def after_step(loss: float, last_save: float) -> float:
-                return 0.0
-
-            _steps(run, val, truth, save=save, save_every_s=save_every_s, interrupted=interrupted, tell=_teller(run, phase, progress))
+            loop = _Loop(
+                evaluate=lambda: _evaluate(run, val, truth),
+                save=lambda: save_state(checkpoint, identity, run.state),
+                save_every_s=save_every_s,
+                interrupted=interrupted,
+                phase=phase,
+                progress=progress,
+            )
+            _steps(run, loop)
+            return _finish(run, val, truth, resumed=saved is not None)
         finally:
             run.views.close()
-        return _finish(run, val, truth, resumed=saved is not None)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What the steps are interleaved with."""
+
+    evaluate: Callable[[], None]
+    save: Callable[[], None]
+    save_every_s: float
+    interrupted: Callable[[], bool]
+    phase: str
+    progress: Listener
+
+
+def _steps(run: Run, loop: _Loop) -> None:
+    """Do the steps that are left. Whatever happens to the run happens between two of them."""
+    ledger, plan = run.state.ledger, run.plan
+    started, earlier, first = time.monotonic(), ledger.seconds, ledger.step
+    last_save = started
+    while ledger.step < plan.steps:
+        loss = advance(run)
+        evaluated = ledger.step % plan.evaluate_every == 0 or ledger.step == plan.steps
+        if evaluated:
+            loop.evaluate()
+        now = time.monotonic()
+        ledger.seconds = earlier + now - started
+        if evaluated or now - last_save >= loop.save_every_s:
+            loop.save()
+            last_save = now
+        try:
+            if loop.interrupted():
+                raise KeyboardInterrupt
+            loop.progress(_tick(run, loop.phase, loss, (now - started) / (ledger.step - first)))
+        except KeyboardInterrupt:
+            loop.save()
+            raise
+
+
+def _tick(run: Run, phase: str, loss: float, step_s: float) -> Tick:
+    ledger, size = run.state.ledger, run.views.batch_size
+    detail = f"loss {loss:.3f}  score {ledger.scores[-1]:.4f}  {size / step_s:.0f} images/s"
+    return Tick(phase, ledger.step, run.plan.steps, detail, seconds_left=(run.plan.steps - ledger.step) * step_s)
+
+
+def _truth(run: Run, val: Split) -> Truth:
+    """The validation labels, or the teacher's word where there are none. Raises BadInput on labels without an output."""
+    logits = _predict(run, run.state.student, Split(val.images[:1], None), "32-true")
+    if val.labels is not None:
+        check_classes(logits, val.labels)
+        return Truth(np.asarray(val.labels, np.int64), None)
+    assert run.teacher is not None
+    said = torch.from_numpy(_predict(run, run.teacher, val, "32-true"))
+    return Truth(said.argmax(dim=1).numpy(), said.softmax(dim=1))
+
+
+def _predict(run: Run, module: nn.Module, split: Split, precision: Precision) -> npt.NDArray[np.float32]:
+    how = {"device": run.fabric.device, "precision": precision, "layout": run.layout}
+    return predict_logits(module, split, run.preprocessing, **how)  # type: ignore[arg-type]
+
+
+def _evaluate(run: Run, val: Split, truth: Truth) -> None:
+    """Score the student and its running average; keep the better one's weights where they are the best so far."""
+    state, ledger = run.state, run.state.ledger
+    seen: list[tuple[float, float, nn.Module]] = []
+    for module in (state.student, state.average):
+        logits = _predict(run, module, val, run.plan.precision or "32-true")
+        loss = F.cross_entropy(
+            torch.from_numpy(logits),
+            torch.from_numpy(truth.classes) if truth.probabilities is None else truth.probabilities,
+        )
+        if torch.isfinite(loss):
+            seen.append((float(correct(logits, truth.classes).mean()), float(loss), module))
+    if not seen:
+        recover(run)
+        return
+    score, loss_value, module = max(seen, key=lambda each: each[0])
+    ledger.steps.append(ledger.step)
+    ledger.scores.append(score)
+    ledger.losses.append(loss_value)
+    if score > ledger.best_score:
+        ledger.best_score, ledger.best_is_average = score, module is state.average
+        for name, value in module.state_dict().items():
+            state.best[name].copy_(value)
+
+
+def _finish(run: Run, val: Split, truth: Truth, *, resumed: bool) -> Trained:
+    """Put the best weights into the student and score them once more as they will ship, in float32."""
+    state, ledger = run.state, run.state.ledger
+    state.student.load_state_dict(state.best)
+    right = correct(_predict(run, state.student, val, "32-true"), truth.classes)
+    for module in (state.student, run.teacher):
+        if module is not None:
+            module.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return Trained(
+        curve=Curve(steps=tuple(ledger.steps), losses=tuple(ledger.losses), scores=tuple(ledger.scores)),
+        score=float(right.mean()),
+        correct=right,
+        steps=ledger.step,
+        images=ledger.step * run.views.batch_size,
+        seconds=ledger.seconds,
+        accelerator=run.fabric.device.type,
+        precision=str(run.plan.precision),
+        resumed=resumed,
+        notes=tuple(ledger.notes),
+    )

@@ -30,8 +30,7 @@ LONGEST_MEMORY = 0.9999
 class Plan(Record):
     """One training run. `warmup_share` and `average_share` are shares of `steps`; weights multiply the two losses.
 
-    `precision` None is settled by `edgekd.training.precision.choose_precision` when the run starts. Settle it before
-    where a student and its control are compared.
+    A precision of None is settled by `edgekd.training.precision.settle_precision`, by rule, when the run starts.
     """
 
     steps: int = Field(ge=1)
@@ -52,6 +51,7 @@ class Plan(Record):
     augment: Augment = "crop"
     evaluate_every: int = Field(500, ge=1)
     precision: Precision | None = None
+    teacher_precision: Precision | None = None
     seed: int = Field(0, ge=0)
 
 

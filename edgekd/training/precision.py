@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
-from edgekd.training.plan import Precision
+from edgekd.training.plan import Plan, Precision
 
 Accelerator = Literal["auto", "cpu", "cuda"]
 
@@ -33,6 +33,16 @@ def choose_precision(module: nn.Module, accelerator: Literal["cpu", "cuda"]) -> 
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     depthwise = any(_is_depthwise(part) for part in module.modules())
     return "bf16-mixed" if cpu_has_bfloat16() and not depthwise else "32-true"
+
+
+def settle_precision(plan: Plan, student: nn.Module, accelerator: Literal["cpu", "cuda"]) -> Plan:
+    """Return the plan with both precisions decided. The teacher only runs forward, where depthwise layers gain too."""
+    forward = choose_precision(nn.Identity(), accelerator)
+    chosen = {
+        "precision": plan.precision or choose_precision(student, accelerator),
+        "teacher_precision": plan.teacher_precision or forward,
+    }
+    return plan.model_copy(update=chosen)
 
 
 def cpu_has_bfloat16() -> bool:

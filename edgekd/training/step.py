@@ -1,6 +1,7 @@
 """One step of training: view, teacher, student, loss, update. And the rescue of a run whose loss is no number."""
 
 import copy
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,6 +23,8 @@ from edgekd.training.plan import Plan, average_decay, learning_rate_at
 from edgekd.training.views import View, ViewReader, as_input
 from edgekd.training.weights import recalibrate_batch_norm, update_average
 
+log = logging.getLogger(__name__)
+
 MAX_RECOVERIES = 3
 
 
@@ -36,6 +39,7 @@ class Run:
     updater: Any
     teacher: nn.Module | None
     views: ViewReader
+    layout: torch.memory_format
     state: State
 
 
@@ -56,23 +60,41 @@ def prepare(
     check_plan(plan, teacher, train)
     fabric = Fabric(accelerator=place, devices=1, precision=cast(Any, plan.precision))
     fabric.launch()
-    student.to(device=fabric.device)
-    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if teacher is not None:
-        teacher.to(device=fabric.device).eval()
-        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    views = ViewReader(train, plan, augment="none" if preprocessing.identity else plan.augment)
+    modules = [module.to(fabric.device).eval() for module in (student, teacher) if module is not None]
+    layout = choose_layout(modules, as_input(views.at(0).images[:2].to(fabric.device), preprocessing))
     student.train()
     optimizer = OPTIMIZERS[plan.optimizer](student, plan)
     module = fabric.setup_module(student)
-    views = ViewReader(train, plan, augment="none" if preprocessing.identity else plan.augment)
 
     def forward(batch: int) -> object:
-        return module(as_input(views.at(batch).images.to(fabric.device), preprocessing))
+        return module(as_input(views.at(batch).images.to(fabric.device), preprocessing, layout))
 
     recalibrate_batch_norm(student, plan.recalibration_batches, forward)
     best = {name: value.detach().clone() for name, value in student.state_dict().items()}
     state = State(student, copy.deepcopy(student).eval(), optimizer, best, Ledger(threads=torch.get_num_threads()))
-    return Run(plan, preprocessing, fabric, module, fabric.setup_optimizers(optimizer), teacher, views, state)
+    updater = fabric.setup_optimizers(optimizer)
+    return Run(plan, preprocessing, fabric, module, updater, teacher, views, layout, state)
+
+
+def choose_layout(modules: list[nn.Module], inputs: torch.Tensor) -> torch.memory_format:
+    """Bring the modules into channels-last memory, the faster layout, where all of them run in it; else leave them.
+
+    `inputs` is float32 (batch, ...). A module that calls `view` on feature maps runs in the plain layout only.
+    """
+    if inputs.dim() != 4:
+        return torch.contiguous_format
+    try:
+        for module in modules:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with torch.no_grad():
+                module(inputs.contiguous(memory_format=torch.channels_last))
+    except RuntimeError:
+        log.info("training runs in the plain memory layout, because a model does not run channels last")
+        for module in modules:
+            module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def check_plan(plan: Plan, teacher: nn.Module | None, train: Split) -> None:
@@ -154,7 +176,7 @@ def check_classes(logits: torch.Tensor | npt.NDArray[Any], labels: npt.NDArray[n
 def _loss(run: Run, view: View) -> torch.Tensor:
     """The weighted sum of the distillation and the label loss; labels alone count in full where there is no teacher."""
     plan = run.plan
-    inputs = as_input(view.images.to(run.fabric.device), run.preprocessing)
+    inputs = as_input(view.images.to(run.fabric.device), run.preprocessing, run.layout)
     logits = logits_of(run.module(inputs), len(inputs))
     total = torch.zeros((), device=logits.device)
     if run.teacher is not None and plan.distill_weight:

@@ -33,6 +33,7 @@ class ViewReader:
 
     def __init__(self, split: Split, plan: Plan, *, augment: Augment) -> None:
         self._split, self._plan, self._augment = split, plan, augment
+        self.batch_size = min(plan.batch_size, len(split))
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgekd-views")
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._ahead: tuple[int, Any] | None = None
@@ -49,7 +50,7 @@ class ViewReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, step: int) -> View:
-        size = min(self._plan.batch_size, len(self._split))
+        size = self.batch_size
         epoch, position = divmod(step, len(self._split) // size)
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, sample_order(len(self._split), seed=self._plan.seed, epoch=epoch))
@@ -83,19 +84,22 @@ def view_images(
     return np.ascontiguousarray(images[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
 
 
-def as_input(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Return model inputs float32 (batch, channels, height, width), in channels-last memory where there are images.
+def as_input(
+    images: torch.Tensor, preprocessing: Preprocessing, layout: torch.memory_format = torch.contiguous_format
+) -> torch.Tensor:
+    """Return model inputs float32 (batch, channels, height, width) in the memory layout asked for.
 
-    The same arithmetic as `edgekd.preprocessing.normalise`, on the tensor's own device.
+    The same arithmetic as `edgekd.preprocessing.normalise`, on the tensor's own device. Inputs that are no images keep
+    their shape, and the plain layout.
     """
     if preprocessing.identity:
         inputs = images.float()
-        return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+        return inputs.contiguous(memory_format=layout) if inputs.dim() == 4 else inputs
     values = (images.flip(-1) if preprocessing.order == "bgr" else images).float()
     unit = 255.0 if preprocessing.scale == "0..1" else 1.0
     mean, std = (torch.tensor(each, dtype=torch.float32) for each in (preprocessing.mean, preprocessing.std))
     scaled = values * (1.0 / (unit * std)).to(values.device) + (-mean / std).to(values.device)
-    return scaled.permute(0, 3, 1, 2)
+    return scaled.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _random_bits(indices: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.uint64]:

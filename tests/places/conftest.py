@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 @pytest.fixture
 def matmul_chain(tmp_path: Path) -> Callable[..., Path]:
-    """Write x (batch, rows, width) through `count` MatMuls of width x width; every weight is its own 4 * width**2 bytes."""
+    """Write x (batch, rows, width) through `count` MatMuls; every weight has 4 * width**2 bytes."""
 
     def write(name: str, *, count: int, rows: int = 32, width: int = 256, batch: int | str = 1) -> Path:
         rng = np.random.default_rng(0)

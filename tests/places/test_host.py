@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from edgekd.places import process
 from edgekd.places.host import bench, compare, log_ratio, log_ratio_of_p10
 from edgekd.places.place import PLACES, parse_place
 
-QUICK = {"min_runs": 10, "min_seconds": 0.0}
+QUICK: dict[str, Any] = {"min_runs": 10, "min_seconds": 0.0}
 Chain = Callable[..., Path]
 
 
@@ -101,8 +102,8 @@ def test_a_program_that_ends_early_with_success_is_no_result(tmp_path: Path, mon
 
 
 def test_eight_times_the_work_is_clearly_dearer(matmul_chain: Chain) -> None:
-    small = matmul_chain("small", count=1, width=512, rows=128)
-    large = matmul_chain("large", count=8, width=512, rows=128)
+    small = matmul_chain("small", count=1, width=512)
+    large = matmul_chain("large", count=8, width=512)
     ratio = compare(small, large, processes=2, min_seconds=0.2)
     assert ratio.value > 2
     assert ratio.unit == "x" and ratio.word == "measured" and ratio.n >= 20
@@ -115,6 +116,14 @@ def test_ratio_of_pairs_cancels_the_order_within_a_pair() -> None:
     candidate = {"cpu_ms": [1.5 * 1.2, 1.5, 1.5 * 1.2, 1.5]}
     assert np.exp(log_ratio(baseline, candidate)) == pytest.approx(1.5)
     assert np.exp(log_ratio({"cpu_ms": [2.0]}, {"cpu_ms": [3.0]})) == pytest.approx(1.5)  # one round is all there is
+
+
+def test_runs_without_cpu_time_do_not_count() -> None:
+    baseline = {"cpu_ms": [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]}
+    candidate = {"cpu_ms": [2.0, 2.0, 9.0, 9.0, 2.0, 2.0]}
+    assert np.exp(log_ratio(baseline, candidate)) == pytest.approx(2)
+    with pytest.raises(EdgekdError, match="too coarse"):
+        log_ratio({"cpu_ms": [0.0, 0.0]}, {"cpu_ms": [1.0, 1.0]})
 
 
 def test_ratio_of_p10_by_hand() -> None:
@@ -132,7 +141,7 @@ def test_places() -> None:
     assert parse_place("host") == "host"
     assert PLACES["host"] is bench
     for later in ("ssh://pi@raspberrypi", "adb://0123", "emulate:cortex-a76"):
-        with pytest.raises(UsageError, match="not there yet.*'host'"):
+        with pytest.raises(UsageError, match=r"not there yet.*'host'"):
             parse_place(later)
     with pytest.raises(UsageError, match="no place 'hots'"):
         parse_place("hots")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, tag, x_axis
+from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, fit, tag, text_width, x_axis
 from edgekd.rendering.text import clean
 from edgekd.results import Number, Word
 
@@ -49,8 +49,9 @@ def bars(title: str, rows: Sequence[Bar], *, label: str) -> Markup:
 def _row(bar: Bar, scale: Scale, y: float) -> Markup:
     width = max(1.0, scale(bar.value) - scale.start)
     style = f"bar {bar.kind} {bar.word}"
+    room = scale.end - scale.start - text_width(bar.text)
     parts = [
-        tag("text", clean(bar.name, longest=34), x=scale.start, y=y + 11, class_="name"),
+        tag("text", fit(bar.name, room), x=scale.start, y=y + 11, class_="name"),
         tag("text", bar.text, x=scale.end, y=y + 11, text_anchor="end", class_="value"),
         tag("rect", x=scale.start, y=y + 17, width=width, height=BAR, rx=2, class_=style),
     ]

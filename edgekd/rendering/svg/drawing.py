@@ -5,12 +5,15 @@ from the page's style sheet by class, so that one drawing serves light and dark.
 """
 
 import math
+import unicodedata
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH = 440.0
-LEFT, RIGHT, TOP = 52.0, 22.0, 14.0
+from edgekd.rendering.text import clean
+
+WIDTH = 400.0
+LEFT, RIGHT, TOP = 54.0, 24.0, 14.0
 AXIS_HEIGHT = 44.0
 
 
@@ -50,6 +53,21 @@ def drawing(title: str, description: str, *parts: str, height: float) -> Markup:
         role="img",
         class_="plot",
     )
+
+
+def fit(text: object, width: float) -> str:
+    """Clean a foreign name and shorten it until it surely fits into `width` user units."""
+    shown = clean(text)
+    if text_width(shown) <= width:
+        return shown
+    while shown and text_width(shown + "…") > width:
+        shown = shown[:-1]
+    return shown + "…"
+
+
+def text_width(text: str) -> float:
+    """Width of a text in user units, on the safe side: plots are drawn without knowing the reader's font."""
+    return sum(map(_letter, text))
 
 
 def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
@@ -101,6 +119,12 @@ def _tick_text(value: float, marks: list[float]) -> str:
     step = marks[1] - marks[0] if len(marks) > 1 else abs(value) or 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:,.{decimals}f}" if abs(value) > step / 2 else "0"
+
+
+def _letter(char: str) -> float:
+    if unicodedata.east_asian_width(char) in "WF" or char in "MW@%\ufffd":
+        return 14.0
+    return 9.6 if char.isupper() or char in "mw&<>" else 7.8
 
 
 def _attribute(value: str | float) -> str:

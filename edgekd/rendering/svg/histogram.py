@@ -40,7 +40,7 @@ def latency_histogram(samples_ms: Sequence[float], *, place: str) -> Markup:
         *(_bin(int(n), (float(a), float(b)), x, y) for n, a, b in zip(counts, edges[:-1], edges[1:], strict=True)),
         _mark("p50", p50, x, TOP + 9),
         _mark("p95", p95, x, TOP + 23),
-        tag("text", tail, x=WIDTH - RIGHT, y=TOP + 40, text_anchor="end", class_="tick"),
+        tag("text", tail, x=WIDTH - RIGHT, y=TOP + 40, text_anchor="end", class_="tick mark-name"),
         height=BOTTOM + AXIS_HEIGHT,
     )
 
@@ -61,6 +61,6 @@ def _mark(name: str, value: float, x: Scale, y: float) -> Markup:
     at = x(value)
     late = at > WIDTH - RIGHT - 40
     label = tag(
-        "text", name, x=at - 4 if late else at + 4, y=y, text_anchor="end" if late else "start", class_="name"
+        "text", name, x=at - 4 if late else at + 4, y=y, text_anchor="end" if late else "start", class_="mark-name"
     )
     return tag("line", x1=at, x2=at, y1=TOP, y2=BOTTOM, class_="mark") + label

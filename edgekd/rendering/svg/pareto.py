@@ -5,7 +5,21 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from edgekd.rendering.svg.drawing import AXIS_HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, drawing, span, tag, x_axis, y_axis
+from edgekd.rendering.svg.drawing import (
+    AXIS_HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Scale,
+    drawing,
+    fit,
+    span,
+    tag,
+    text_width,
+    x_axis,
+    y_axis,
+)
 from edgekd.rendering.text import clean
 from edgekd.results import Number, Word
 
@@ -129,8 +143,8 @@ def _labels(points: Sequence[Point], x: Scale, y: Scale) -> list[Markup]:
     taken = [(x(p.latency_ms.value) - 8, y(100 * p.score.value) - 8, 16.0, 16.0) for p in points]
     labels = []
     for point in points:
-        text = clean(point.label, longest=20)
-        width, at_x, at_y = 7.0 * len(text), x(point.latency_ms.value), y(100 * point.score.value)
+        text = fit(point.label, 140.0)
+        width, at_x, at_y = text_width(text), x(point.latency_ms.value), y(100 * point.score.value)
         sides = [(10.0, -8.0), (-10.0 - width, -8.0), (10.0, 18.0), (-10.0 - width, 18.0), (10.0, -22.0), (10.0, 32.0)]
         boxes = [(at_x + dx, at_y + dy - 10, width, 12.0) for dx, dy in sides]
         inside = [box for box in boxes if box[0] >= LEFT and box[0] + width <= WIDTH and box[1] >= 0]

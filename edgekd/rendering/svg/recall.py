@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from edgekd.rendering.outline import ClassRecall
-from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, span, tag, x_axis
+from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, fit, span, tag, x_axis
 from edgekd.rendering.text import clean
 
-ROW, NAMES = 21.0, 112.0
+ROW, NAMES = 21.0, 118.0
 
 
 def recall_by_class(rows: Sequence[ClassRecall]) -> Markup:
@@ -35,7 +35,7 @@ def _row(row: ClassRecall, x: Scale, y: float) -> Markup:
     change = "gain" if row.shipped >= row.teacher else "loss"
     return tag(
         "g",
-        tag("text", clean(row.name, longest=16), x=NAMES - 8, y=y + 4, text_anchor="end", class_="name"),
+        tag("text", fit(row.name, NAMES - 8), x=NAMES - 8, y=y + 4, text_anchor="end", class_="name"),
         tag("line", x1=before, x2=after, y1=y, y2=y, class_=f"change {change}"),
         tag("circle", cx=before, cy=y, r=4, class_="ring teacher"),
         tag("circle", cx=after, cy=y, r=4.5, class_="dot shipped"),

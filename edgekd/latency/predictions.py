@@ -1,0 +1,54 @@
+"""The `predict` command: one ONNX file, one device or all of them."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgekd.device import list_profiles, resolve
+from edgekd.errors import UsageError
+from edgekd.formats.onnx_file import read_onnx
+from edgekd.latency.graph import summarise
+from edgekd.latency.predictor import Prediction, predict_summary, unknown
+from edgekd.record import Record
+
+
+class PredictedModel(Record):
+    """The file that was looked at; `macs` and `params` are for a batch of one."""
+
+    sha256: str
+    macs: int
+    params: int
+
+
+class Predictions(Record):
+    """`predict --json`."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    model: PredictedModel
+    predictions: tuple[Prediction, ...]
+
+
+def predict_file(path: Path, *, target: str = "all", threads: int | None = None) -> Predictions:
+    """Estimate an ONNX file on one device, or on every device that a profile ships for ("all").
+
+    With "all", a device that cannot be estimated has its reason in `error`; more threads than a device has cores are
+    such a reason. Raises UsageError for an unknown device or impossible threads on one device, BadInput for a file
+    that is not a model or whose work cannot be counted.
+    """
+    model = read_onnx(path)
+    summary = summarise(model)
+    found: list[Prediction] = []
+    for profile in list_profiles() if target == "all" else [resolve(target).profile]:
+        try:
+            found.append(predict_summary(summary, profile, threads=threads))
+        except UsageError as error:
+            if target != "all":
+                raise
+            used = threads or profile.latency.threads
+            found.append(unknown(profile, "onnxruntime", used, summary.precision, str(error)))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Predictions(
+        model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params), predictions=tuple(found)
+    )

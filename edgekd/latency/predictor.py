@@ -1,0 +1,183 @@
+"""Latency and memory of an ONNX graph on a device that is not here, from the graph and the device's profile alone.
+
+Each operator that the runtime would execute is turned into instructions (`edgekd.latency.costs`), those into time by
+the device's rates, and weights streamed from memory are added:
+
+    latency = sum over operators of  multiplies x multiply_ns + others x other_ns + weight bytes / bandwidth
+
+Multiplying instructions spread over all threads; all others hardly gain from threads, as published measurements show.
+"""
+
+import math
+from collections import defaultdict
+
+from onnx import ModelProto
+
+from edgekd.device import DeviceProfile, LatencyConstants, Rates
+from edgekd.errors import UsageError, did_you_mean
+from edgekd.latency.costs import UNCOUNTED, instructions
+from edgekd.latency.graph import ITEM_BYTES, GraphSummary, NodeCost, Precision, as_if, summarise
+from edgekd.record import Record
+from edgekd.results import Number
+
+_LEVEL = 0.9
+_FP16_WORST = 4.0
+"""ONNX Runtime's CPU provider casts fp16 to fp32 and back: no gain, and up to 4 times slower in published reports."""
+_OTHER_THREADS = 1.3
+"""The band widens by this much at a thread count other than the one the rates were fitted at."""
+_RUNTIME_KIB, _PER_WEIGHT_BYTE, _PER_ACTIVATION_BYTE = 31445.0, 2.193, 3.59
+"""Peak resident KiB of a C program with ONNX Runtime 1.31.1 and one model: fitted to 22 networks on x86-64 Linux (file,
+parsed and packed weights; the arena's growth). The library alone takes 29 MiB; a Python interpreter is not included."""
+_MEMORY_LOW, _MEMORY_HIGH = 0.8, 1.45
+"""Measured over fitted peak of those 22 networks: 0.81 to 1.43."""
+
+
+class Prediction(Record):
+    """An estimate for one device. Where the device cannot be estimated, `error` says why and the numbers are None.
+
+    `distance` says how far the model lies from the measurements behind the rates: the natural logarithm of how many
+    times it is smaller or larger than theirs, or the share of time in operators that were never counted if that is
+    more, plus one where the model has loops or branches. Zero is inside; the interval is widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by
+    operator class.
+    """
+
+    target: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    precision: Precision
+    latency_ms: Number | None
+    peak_memory_kib: Number | None
+    distance: float | None
+    by_operator: dict[str, float]
+    error: str | None = None
+
+
+def predict(
+    model: ModelProto,
+    profile: DeviceProfile,
+    *,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    precision: Precision | None = None,
+) -> Prediction:
+    """Estimate one inference at batch 1.
+
+    `precision` looks at the model as if it were in that precision; None takes it as it is, operator by operator.
+    Raises UsageError where the device lacks the runtime or so many cores, BadInput where the graph cannot be counted.
+    """
+    return predict_summary(summarise(model), profile, runtime=runtime, threads=threads, precision=precision)
+
+
+def predict_summary(
+    summary: GraphSummary,
+    profile: DeviceProfile,
+    *,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    precision: Precision | None = None,
+) -> Prediction:
+    """As `predict`, for a graph that has been summarised already."""
+    there = {str(name): found for name, found in profile.runtimes.items()}
+    if runtime not in there:
+        raise UsageError(f"{profile.name} has no runtime {runtime!r}{did_you_mean(runtime, there)}.")
+    used = profile.latency.threads if threads is None else threads
+    if not 1 <= used <= profile.cores:
+        raise UsageError(f"{profile.name} has {profile.cores} cores, so {used} threads cannot be estimated.")
+    nodes = as_if(summary.nodes, precision) if precision else summary.nodes
+    said = precision or summary.precision
+    if runtime != "onnxruntime":
+        reason = f"There are no measurements of {runtime} to estimate {profile.name} from; measure it there."
+        return unknown(profile, runtime, used, said, reason)
+    by_node = [_milliseconds(node, profile.latency, used) for node in nodes]
+    by_operator: dict[str, float] = defaultdict(float)
+    for node, time in zip(nodes, by_node, strict=True):
+        by_operator[node.operator] += time
+    distance = _distance(summary, by_operator, profile.latency)
+    return Prediction(
+        target=profile.name,
+        runtime=runtime,
+        runtime_version=there[runtime].version,
+        threads=used,
+        precision=said,
+        latency_ms=_latency(nodes, by_node, profile, used, distance),
+        peak_memory_kib=_memory(summary, precision, profile.name),
+        distance=round(distance, 3),
+        by_operator={name: round(time, 4) for name, time in sorted(by_operator.items(), key=lambda item: -item[1])},
+    )
+
+
+def unknown(profile: DeviceProfile, runtime: str, threads: int, precision: Precision, reason: str) -> Prediction:
+    """A device, with the reason why it cannot be estimated."""
+    return Prediction(
+        target=profile.name,
+        runtime=runtime,
+        runtime_version={str(name): found.version for name, found in profile.runtimes.items()}[runtime],
+        threads=threads,
+        precision=precision,
+        latency_ms=None,
+        peak_memory_kib=None,
+        distance=None,
+        by_operator={},
+        error=reason,
+    )
+
+
+def _rates(node: NodeCost, constants: LatencyConstants) -> Rates:
+    return constants.int8 if node.precision == "int8" else constants.fp32
+
+
+def _milliseconds(node: NodeCost, constants: LatencyConstants, threads: int) -> float:
+    rates = _rates(node, constants)
+    count = instructions(node, constants.level)
+    compute = count.multiply * rates.multiply_ns * constants.threads / threads + count.other * rates.other_ns
+    # fp16 weights are cast to fp32 when the model is loaded.
+    streamed = node.weights * (1 if node.precision == "int8" else 4) / rates.bandwidth_gb_s
+    return (compute + streamed) * 1e-6
+
+
+def _latency(
+    nodes: tuple[NodeCost, ...], times: list[float], profile: DeviceProfile, threads: int, distance: float
+) -> Number:
+    constants = profile.latency
+    low = high = 0.0
+    for node, time in zip(nodes, times, strict=True):
+        rates = _rates(node, constants)
+        low += time * rates.low
+        high += time * rates.high * (_FP16_WORST if node.precision == "fp16" else 1.0)
+    widened = (1 + distance / 4) * (_OTHER_THREADS if threads != constants.threads else 1.0)
+    return Number(
+        value=round(sum(times), 4),
+        low=round(low / widened, 4),
+        high=round(high * widened, 4),
+        level=_LEVEL,
+        unit="ms",
+        word="estimated",
+        place=profile.name,
+    )
+
+
+def _distance(summary: GraphSummary, by_operator: dict[str, float], constants: LatencyConstants) -> float:
+    smallest, largest = (1e9 * bound for bound in constants.fitted_gmacs)
+    macs = max(summary.macs, 1)
+    outside = max(math.log(smallest / macs), math.log(macs / largest), 0.0)
+    total = sum(by_operator.values())
+    uncounted = sum(time for name, time in by_operator.items() if name in UNCOUNTED)
+    return max(outside, uncounted / total if total > 0 else 0.0) + (1.0 if summary.hidden else 0.0)
+
+
+def _memory(summary: GraphSummary, precision: Precision | None, place: str) -> Number:
+    shrink = 1.0
+    if precision and precision != summary.precision:
+        shrink = ITEM_BYTES[precision] / ITEM_BYTES[summary.precision]
+    stored = shrink * (_PER_WEIGHT_BYTE * summary.weight_bytes + _PER_ACTIVATION_BYTE * summary.activation_bytes)
+    value = _RUNTIME_KIB + stored / 1024
+    return Number(
+        value=round(value, 1),
+        low=round(_MEMORY_LOW * value, 1),
+        high=round(_MEMORY_HIGH * value, 1),
+        level=_LEVEL,
+        unit="KiB",
+        word="estimated",
+        place=place,
+    )

@@ -1,0 +1,140 @@
+"""Small real inputs that many tests share: images of coloured stripes, and a CNN that was really trained on them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("diagonal", "horizontal", "vertical")
+HEIGHT, WIDTH = 24, 32
+
+
+def stripes(label: int, rng: np.random.Generator) -> np.ndarray:
+    """One image uint8 (24, 32, 3): stripes in one of three directions, in random colours, with noise."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    along = (rows + columns, rows, columns)[label]
+    wave = np.sin(along * rng.uniform(0.6, 1.2) + rng.uniform(0, 6))[..., None]
+    low, high = rng.uniform(0, 100, 3), rng.uniform(130, 255, 3)
+    image = low + (high - low) * (wave + 1) / 2 + rng.normal(0, 25, (HEIGHT, WIDTH, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def stripes_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 training and 90 test images with labels, balanced, as .npz."""
+    rng = np.random.default_rng(7)
+    labels = {"train": np.arange(240) % 3, "test": np.arange(90) % 3}
+    arrays = {f"x_{name}": np.stack([stripes(int(k), rng) for k in y]) for name, y in labels.items()}
+    path = tmp_path_factory.mktemp("stripes") / "stripes.npz"
+    np.savez(path, **arrays, **{f"y_{name}": y for name, y in labels.items()}, classes=np.array(CLASSES))
+    return path
+
+
+@pytest.fixture(scope="session")
+def stripes_folder(stripes_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images as train/CLASS/*.png and test/CLASS/*.png."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("stripes-folder")
+    with np.load(stripes_npz) as data:
+        for split in ("train", "test"):
+            for index, (pixels, label) in enumerate(zip(data[f"x_{split}"], data[f"y_{split}"], strict=True)):
+                path = folder / split / CLASSES[label] / f"{index:03d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.fromarray(pixels).save(path)
+    return folder
+
+
+def small_cnn():
+    """A CNN with batch norm, ReLU and a residual sum, for three classes."""
+    from torch import nn
+
+    class Residual(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+
+        def forward(self, x):
+            return (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        Residual(16),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        Residual(32),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 3),
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_cnn(stripes_npz: Path):
+    """`small_cnn` trained for a few seconds on the stripes, normalised with mean and std 0.5."""
+    import torch
+    from torch.nn import functional
+
+    torch.manual_seed(0)
+    model = small_cnn()
+    with np.load(stripes_npz) as data:
+        images = torch.from_numpy(data["x_train"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        labels = torch.from_numpy(data["y_train"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(12):
+        for batch in torch.randperm(len(images)).split(40):
+            loss = functional.cross_entropy(model(images[batch]), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def trained_pt2(trained_cnn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained CNN as a `.pt2` file, exported as most people do: one example, no dynamic shapes."""
+    import torch
+
+    path = tmp_path_factory.mktemp("model") / "stripes.pt2"
+    torch.export.save(torch.export.export(trained_cnn, (torch.zeros(1, 3, HEIGHT, WIDTH),)), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def edgekd() -> Callable[..., subprocess.CompletedProcess]:
+    """Run the command in a process of its own, as a user does; `json=True` parses what it printed."""
+
+    def run(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None):
+        return subprocess.run(
+            [sys.executable, "-m", "edgekd.cli.main", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "160", **(env or {})},
+            timeout=600,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(trained_pt2: Path, stripes_folder: Path, tmp_path_factory: pytest.TempPathFactory, edgekd) -> Path:
+    """One whole `edgekd compress` for the Raspberry Pi 4, run by the command line; many tests look at what it left."""
+    out = tmp_path_factory.mktemp("runs") / "stripes-pi4"
+    done = edgekd(
+        *("compress", trained_pt2, "--target", "raspberry-pi-4", "--data", stripes_folder, "--out", out),
+        *("--epochs", 3, "--batch-size", 32, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "pass"
+    return out

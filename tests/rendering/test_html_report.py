@@ -1,0 +1,195 @@
+import re
+import runpy
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from edgekd.rendering.html import render_html
+from edgekd.results import Figures, Report
+
+sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Outline(HTMLParser):
+    """Collects tags, attributes and text, and checks that every element is closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def report() -> Report:
+    built: Report = sample["sample_report"]()
+    return built
+
+
+def words(page: str) -> str:
+    return " ".join(" ".join(Outline(page).text).split()).replace("\u202f", " ")
+
+
+@pytest.mark.parametrize("build", ["sample_report", "hostile_report"])
+def test_the_page_is_whole_and_asks_for_nothing(build: str) -> None:
+    page = render_html(sample[build]())
+    outline = Outline(page)
+    assert outline.open == []
+    assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & set(outline.tags)
+    assert not [name for name, _ in outline.attributes if name.startswith("on") or name in ("src", "srcset", "style")]
+    assert all(value.startswith("#") for name, value in outline.attributes if name == "href")
+    assert not re.search(r"https?://|@import|url\(|<script", page)
+
+
+def test_links_inside_the_page_lead_somewhere() -> None:
+    outline = Outline(render_html(report()))
+    ids = [value for name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for name, value in outline.attributes if name == "href"} <= set(ids)
+
+
+def test_hostile_names_are_shown_shortened_and_do_nothing() -> None:
+    page = render_html(sample["hostile_report"]())
+    assert "&lt;script&gt;alert" in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\ud800-\udfff]", page)
+    assert "A" * 2001 not in page
+    assert len(page) < 200_000
+
+
+def test_every_figure_stands_with_its_word_and_interval() -> None:
+    text = words(render_html(report()))
+    assert "19.4 ms [12.6, 26.2] ○ estimated for raspberry-pi-4" in text
+    assert "92.88 % [92.47, 93.29] ● measured on host" in text
+    assert "0.520 [0.500, 0.540] ● measured on host" in text
+    assert "41.7 ms ● measured on host" in text
+
+
+def test_sections_come_in_the_order_of_interest() -> None:
+    page = render_html(report())
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles == [
+        "Budgets",
+        "Side by side",
+        "What was tried",
+        "Classes",
+        "Time and memory",
+        "Reproduce",
+        "What is not known",
+    ]
+    text = words(page)
+    order = ["Teacher", "Student alone (control)", "Distilled student", "Best int8, not shipped"]
+    assert sorted(order, key=text.index) == order
+
+
+@pytest.mark.parametrize("found", ["pass", "missed", "inconclusive"])
+def test_the_verdict_is_a_word_at_the_top(found: str) -> None:
+    page = render_html(report().model_copy(update={"verdict": found}))
+    assert f'<header class="banner {found}">' in page
+    assert found.capitalize() in words(page)[:200]
+
+
+def test_missing_data_come_before_everything() -> None:
+    def first_element(score_name: str | None) -> str:
+        page = render_html(report().model_copy(update={"score_name": score_name}))
+        return " ".join(page.split("<main>")[1].split())
+
+    assert first_element(None).startswith('<p class="notice" role="note">No data were given')
+    assert first_element("agreement").startswith('<p class="notice" role="note">The data have no labels')
+    assert first_element("accuracy").startswith("<header")
+
+
+def test_a_bare_report_renders() -> None:
+    bare = report().model_copy(
+        update={
+            "models": {"teacher": None, "control": None, "student": None, "shipped": Figures()},
+            "candidates": (),
+            "budgets": (),
+            "distillation": None,
+            "parity": (),
+            "per_class": {},
+            "latency_by_operator": {},
+            "artifact": {},
+            "seconds": {},
+            "splits": None,
+            "environment": {},
+            "fallbacks": (),
+            "warnings": (),
+            "unknown": (),
+            "score_name": None,
+        }
+    )
+    text = words(render_html(bare))
+    assert "No budget was set." in text
+    assert "Not part of this run: teacher, student alone (control), distilled student." in text
+    assert "not known" in text
+
+
+def test_whether_distillation_paid_is_said_by_the_interval() -> None:
+    built = report()
+    assert built.distillation is not None and built.distillation.gain is not None
+
+    def said(value: float, low: float, high: float) -> str:
+        assert built.distillation is not None and built.distillation.gain is not None
+        gain = built.distillation.gain.model_copy(update={"value": value, "low": low, "high": high})
+        changed = built.distillation.model_copy(update={"gain": gain})
+        return words(render_html(built.model_copy(update={"distillation": changed})))
+
+    assert "Distillation paid: 0.87 points (+0.31 to +1.42 points)" in said(0.0087, 0.0031, 0.0142)
+    assert "Distillation did not pay: 0.87 points" in said(-0.0087, -0.0142, -0.0031)
+    assert "Whether distillation paid is open" in said(0.0010, -0.0020, 0.0040)
+
+
+def test_rendering_is_a_pure_function() -> None:
+    assert render_html(report()) == render_html(report())
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two #rrggbb colours as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_text_has_enough_contrast_in_the_light_and_in_the_dark() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
+    css = render_html(report()).split("<style>")[1].split("</style>")[0]
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)[:2]
+    )
+    assert set(dark) == set(light)
+    pairs = [
+        (ink, paper) for ink in ("ink", "muted") for paper in ("page", "card", "pass-soft", "missed-soft", "open-soft")
+    ]
+    pairs += [
+        ("pass", "pass-soft"),
+        ("missed", "missed-soft"),
+        ("open", "open-soft"),
+        ("shipped", "card"),
+        ("ink", "grid"),
+    ]
+    for colours in (light, dark):
+        for text, paper in pairs:
+            assert contrast(colours[text], colours[paper]) >= 4.5, (text, paper)
+        for series in ("shipped", "student", "control", "teacher", "pass", "missed"):
+            assert contrast(colours[series], colours["card"]) >= 3.0, series

@@ -1,0 +1,190 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekd.budget import Budget, judge, parse_budget, parse_budgets, score_drop, verdict
+from edgekd.errors import UsageError
+from edgekd.results import BudgetOutcome, Figures, Number, Verdict, Word
+
+TARGET = "raspberry-pi-4"
+
+
+def number(
+    value: float, low: float | None = None, high: float | None = None, *, word: Word, place: str = TARGET
+) -> Number:
+    return Number(value=value, low=low, high=high, unit="ms", word=word, place=place)
+
+
+def score(value: float, half: float | None = None) -> Number:
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return Number(value=value, low=low, high=high, unit="score", word="measured", place="host", n=1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "limit"),
+    [
+        ("latency=30ms", "latency", 30.0),
+        ("latency=0.5s", "latency", 500.0),
+        ("latency=250us", "latency", 0.25),
+        ("latency=250 µs", "latency", 0.25),
+        (" load = 1.5 s ", "load", 1500.0),
+        ("memory=64MiB", "memory", 65536.0),
+        ("memory=1GiB", "memory", 1048576.0),
+        ("size=500KB", "size", 488.28125),  # 500,000 / 1,024
+        ("size=2mb", "size", 1953.125),  # 2,000,000 / 1,024
+        ("size=1e3KiB", "size", 1000.0),
+        ("drop=1%", "drop", 0.01),
+        ("drop=0%", "drop", 0.0),
+        ("drop=.5%", "drop", 0.005),
+    ],
+)
+def test_limits_are_read_in_canonical_units(text: str, metric: str, limit: float) -> None:
+    budget = parse_budget(text)
+    assert budget.metric == metric
+    assert budget.limit == pytest.approx(limit, rel=1e-12)
+    assert budget.severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("latency", "no '='"),
+        ("latancy=30ms", "did you mean 'latency'"),
+        ("latency=30", "no unit"),
+        ("latency=30 parsecs", "unknown unit 'parsecs'"),
+        ("latency=30mss", "did you mean 'ms'"),
+        ("latency=30MiB", "unknown unit 'mib'"),
+        ("latency=fast", "no number"),
+        ("latency=nan", "no number"),
+        ("latency=nanms", "no number"),
+        ("latency=infms", "no number"),
+        ("latency=-3ms", "above zero"),
+        ("latency=0ms", "above zero"),
+        ("latency=1e999ms", "finite"),
+        ("latency=30ms,load=1s", "no number"),
+        ("drop=0.01", "no unit"),
+        ("drop=-1%", "between 0% and 100%"),
+        ("drop=101%", "between 0% and 100%"),
+        ("=30ms", "no known metric"),
+        ("", "no '='"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence_with_an_example(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_budget(text)
+    message = str(refused.value)
+    assert said in message
+    assert "write it like" in message
+    assert "\n" not in message
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_anything_but_a_budget_or_a_usage_error(text: str) -> None:
+    for candidate in (text, f"latency={text}", f"{text}=30ms"):
+        try:
+            budget = parse_budget(candidate)
+        except UsageError as refused:
+            message = str(refused)
+            assert len(message) < 500
+            assert message.isprintable()
+        else:
+            assert math.isfinite(budget.limit)
+
+
+def test_one_metric_may_be_named_once() -> None:
+    assert [b.metric for b in parse_budgets(["latency=30ms", "drop=1%"])] == ["latency", "drop"]
+    with pytest.raises(UsageError, match="second one for latency"):
+        parse_budgets(["latency=30ms", "drop=1%", "latency=40ms"])
+
+
+@pytest.mark.parametrize(
+    ("actual", "allow_estimate", "expected"),
+    [
+        (number(30.0, 29.0, 31.0, word="measured"), False, "pass"),
+        (number(30.1, 29.0, 31.0, word="measured"), False, "missed"),
+        (number(29.9, word="emulated"), False, "pass"),
+        (number(30.1, word="emulated"), True, "missed"),
+        (number(10.0, 9.0, 11.0, word="estimated"), False, "inconclusive"),
+        (number(90.0, 80.0, 99.0, word="estimated"), False, "inconclusive"),
+        (number(10.0, 9.0, 30.0, word="estimated"), True, "pass"),
+        (number(90.0, 30.1, 99.0, word="estimated"), True, "missed"),
+        (number(29.0, 28.0, 31.0, word="estimated"), True, "inconclusive"),
+        (number(31.0, 29.0, 33.0, word="estimated"), True, "inconclusive"),
+        (number(10.0, word="estimated"), True, "inconclusive"),
+        (number(math.nan, 9.0, 10.0, word="measured"), True, "inconclusive"),
+        (None, True, "inconclusive"),
+        (number(10.0, 9.0, 11.0, word="measured", place="host"), True, "inconclusive"),
+    ],
+)
+def test_latency_of_30_ms(actual: Number | None, allow_estimate: bool, expected: Verdict) -> None:
+    [outcome] = judge(
+        [Budget(metric="latency", limit=30.0)],
+        Figures(latency_p95_ms=actual, latency_p50_ms=number(1.0, word="measured")),
+        None,
+        target=TARGET,
+        allow_estimate=allow_estimate,
+    )
+    assert outcome.verdict == expected
+    assert outcome.unit == "ms"
+    assert bool(outcome.reason) == (
+        expected != "pass" or (outcome.actual is not None and outcome.actual.word == "estimated")
+    )
+
+
+def test_the_host_may_be_the_target() -> None:
+    here = Figures(latency_p95_ms=number(10.0, word="measured", place="host"))
+    [outcome] = judge([Budget(metric="latency", limit=30.0)], here, None, target="host")
+    assert outcome.verdict == "pass"
+
+
+def test_every_metric_looks_at_its_own_figure() -> None:
+    shipped = Figures(
+        score=score(0.90),
+        size_kib=400.0,
+        latency_p95_ms=number(20.0, word="measured"),
+        peak_memory_kib=number(3000.0, word="measured"),
+    )
+    limits = {"latency": 20.0, "memory": 3000.0, "size": 400.0, "load": 50.0, "drop": 0.03}
+    budgets = [Budget.model_validate({"metric": metric, "limit": limit}) for metric, limit in limits.items()]
+    load = number(50.0, word="measured")
+    fit = judge(budgets, shipped, Figures(score=score(0.93)), target=TARGET, load_ms=load)
+    assert [(o.metric, o.verdict) for o in fit] == [(metric, "pass") for metric in limits]
+    tight = [b.model_copy(update={"limit": b.limit * 0.99}) for b in budgets]
+    missed = judge(tight, shipped, Figures(score=score(0.93)), target=TARGET, load_ms=load)
+    assert [o.verdict for o in missed] == ["missed"] * 5
+    assert missed[0].reason == "over the limit by 1 %"
+    unknown = judge(budgets, Figures(), None, target=TARGET)
+    assert [o.verdict for o in unknown] == ["inconclusive"] * 5
+
+
+def test_a_drop_on_the_limit_passes_in_spite_of_binary_fractions() -> None:
+    assert 0.93 - 0.92 > 0.01
+    [outcome] = judge([parse_budget("drop=1%")], Figures(score=score(0.92)), Figures(score=score(0.93)), target=TARGET)
+    assert outcome.verdict == "pass"
+
+
+def test_the_interval_of_a_drop_adds_both_widths() -> None:
+    drop = score_drop(score(0.93, half=0.01), score(0.90, half=0.02))
+    assert drop is not None
+    assert drop.low is not None and drop.high is not None
+    assert (drop.value, drop.low, drop.high) == pytest.approx((0.03, 0.0, 0.06))
+    open_ended = score_drop(score(0.93), score(0.90, half=0.02))
+    assert open_ended is not None and open_ended.low is None and open_ended.high is None
+    assert score_drop(score(0.9), None) is None
+
+
+def test_the_worst_outcome_decides_and_warnings_do_not() -> None:
+    def outcome(found: Verdict, severity: str) -> BudgetOutcome:
+        return BudgetOutcome.model_validate(
+            {"metric": "size", "limit": 1.0, "unit": "KiB", "severity": severity, "verdict": found}
+        )
+
+    rank: dict[Verdict, int] = {"pass": 0, "inconclusive": 1, "missed": 2}
+    assert verdict([]) == "pass"
+    for found in itertools.product(rank, repeat=3):
+        assert verdict([outcome(f, "error") for f in found]) == max(found, key=lambda f: rank[f])
+        assert verdict([outcome(f, "warn") for f in found]) == "pass"
+    assert verdict([outcome("missed", "warn"), outcome("inconclusive", "error")]) == "inconclusive"

@@ -1,0 +1,142 @@
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+
+from edgekd.budget import Budget, parse_budget
+from edgekd.errors import BadInput
+from edgekd.gate import gate, github_summary, read_report
+from edgekd.results import Report
+
+sample = runpy.run_path(str(Path(__file__).parent / "rendering" / "sample_report.py"))
+
+
+def write_run(folder: Path, report: Report) -> Path:
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "results.json").write_text(report.model_dump_json(by_alias=True))
+    return folder
+
+
+def sample_with(p95: dict[str, Any] | None = None, **changes: Any) -> Report:
+    report: Report = sample["sample_report"](**changes)
+    shipped = report.models["shipped"]
+    assert shipped is not None and shipped.latency_p95_ms is not None
+    latency = shipped.latency_p95_ms.model_copy(update=p95 or {})
+    models = report.models | {"shipped": shipped.model_copy(update={"latency_p95_ms": latency})}
+    return report.model_copy(update={"models": models})
+
+
+def test_stored_budgets_are_judged_anew_from_the_figures(tmp_path: Path) -> None:
+    on_target = {"word": "measured", "place": "ssh://pi@pi4"}
+    fits = gate(write_run(tmp_path / "fits", sample_with(on_target)))
+    assert (fits.verdict, fits.exit_code) == ("pass", 0)
+    slow = gate(write_run(tmp_path / "slow", sample_with(on_target | {"value": 31.0})))
+    assert (slow.verdict, slow.exit_code) == ("missed", 1)
+    unsure = gate(write_run(tmp_path / "unsure", sample_with()))
+    assert (unsure.verdict, unsure.exit_code) == ("inconclusive", 5)
+    assert [(o.metric, o.verdict) for o in unsure.outcomes] == [
+        ("latency", "inconclusive"),
+        ("drop", "pass"),
+        ("size", "missed"),
+    ]
+
+
+def test_a_given_budget_wins_over_the_stored_one_for_its_metric(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", sample_with())
+    strict = gate(run, budgets=[parse_budget("drop=0.5%")], allow_estimate=True)
+    assert strict.verdict == "missed"  # the drop is 0.51 points
+    assert [(o.metric, o.limit) for o in strict.outcomes] == [("latency", 30.0), ("drop", 0.005), ("size", 256.0)]
+    assert gate(run, budgets=[parse_budget("size=256KiB")], allow_estimate=True).exit_code == 1
+    assert gate(run, allow_estimate=True).exit_code == 0
+
+
+def test_estimates_count_where_the_run_was_told_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", sample_with(recipe={"allow_estimate": True}))
+    assert gate(run).verdict == "pass"
+    assert gate(run, allow_estimate=False).verdict == "inconclusive"
+
+
+def test_load_time_of_the_host_decides_only_for_the_host(tmp_path: Path) -> None:
+    load = [Budget(metric="load", limit=42.0)]
+    elsewhere = gate(write_run(tmp_path / "pi", sample_with(budgets=())), budgets=load)
+    assert elsewhere.verdict == "inconclusive"
+    here = gate(write_run(tmp_path / "host", sample_with(budgets=(), target="host")), budgets=load)
+    assert here.verdict == "pass"
+    assert here.outcomes[0].actual is not None and here.outcomes[0].actual.value == 41.7
+
+
+def test_junit_counts_what_failed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", sample_with({"word": "measured", "place": "ssh://pi@pi4", "value": 31.0}))
+    file = tmp_path / "new" / "gate.xml"
+    result = gate(run, junit=file)
+    assert result.exit_code == 1
+    [suite] = JUnitXml.fromfile(str(file))
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (3, 1, 0, 1)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_results_file_may_be_named_itself(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", sample_with())
+    assert gate(run / "report" / "results.json").outcomes == gate(run).outcomes
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "'schema'"),
+        ({"surprise": 1}, "'surprise'"),
+        ({"seed": "0"}, "'seed'"),
+        ({"models": {"shipped": {"size_kib": "small"}}}, "'models.shipped.size_kib'"),
+        ({"models": {"shipped": None}}, "'models.shipped' is null"),
+        ({"budgets": [{"metric": "fun", "limit": 1.0, "unit": "ms", "verdict": "pass"}]}, "'budgets'"),
+    ],
+)
+def test_results_that_are_not_results_are_bad_input(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    run = write_run(tmp_path / "run", sample_with())
+    file = run / "report" / "results.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(BadInput) as refused:
+        gate(run)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null"])
+def test_broken_json_is_bad_input(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "results.json"
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match=r"results\.json"):
+        read_report(file)
+
+
+def test_a_run_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="does not exist"):
+        gate(tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"holds no report/results\.json"):
+        gate(tmp_path)
+
+
+def test_junit_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", sample_with())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        gate(run, junit=tmp_path / "file" / "gate.xml")
+
+
+def test_the_summary_names_verdict_figures_and_words(tmp_path: Path) -> None:
+    text = github_summary(gate(write_run(tmp_path / "run<b>", sample_with())))
+    assert text.startswith("## Inconclusive: ")
+    assert "19.4 ms [12.6, 26.2] estimated for raspberry-pi-4" in text
+    assert "<b>" not in text
+
+
+def test_gate_and_rendering_need_no_torch() -> None:
+    heavy = "{'torch', 'PIL', 'sklearn', 'timm'}"
+    code = f"import sys, edgekd.gate, edgekd.rendering.html; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
