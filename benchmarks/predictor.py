@@ -36,11 +36,11 @@ TORCHVISION = {
 }
 CARRIED = {
     "raspberry-pi-3b-plus": ("Raspberry Pi 3 Model B", "Raspberry Pi 4 Model B", 4, 4),
-    "rk3588": ("Rockchip RK3588 (Cortex-A76 2.4GHz", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
-    "rk3566": ("Station-M2/ROC-RK3566-PC", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
+    "rk3588, one submission": ("Rockchip RK3588 (Cortex-A76 2.4GHz", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
+    "rk3588, another": ("Rockchip RK3588 (Quad Core A76", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
+    "rk3566": ("OrangePicm4", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
     "android-flagship": ("Qualcomm SM8550-AB Snapdragon 8 Gen 2", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
-    "jetson-orin-nano": ("NVIDIA Jetson Orin Nano", "Raspberry Pi 5 Broadcom BCM2712, ", 6, 4),
-    "jetson-orin-nano by agx-orin": ("NVIDIA Jetson AGX Orin", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
+    "jetson-orin-nano, by the AGX Orin": ("NVIDIA Jetson AGX Orin", "Raspberry Pi 5 Broadcom BCM2712, ", 4, 4),
 }
 """Profile to (device in ncnn's table, reference device there, threads of either)."""
 
@@ -123,9 +123,7 @@ def _left_out(
             print(f"    {name}: {errors[-1]:.2f} of the published {times[at]:.1f} ms")
     if errors:
         middle = 100 * statistics.median(abs(error - 1) for error in errors)
-        print(
-            f"    median error {100 * statistics.median(abs(e - 1) for e in errors):.0f} %, {min(errors):.2f}-{max(errors):.2f}"
-        )
+        print(f"    median error {middle:.0f} %, {min(errors):.2f}-{max(errors):.2f}")
 
 
 def carried(rows: list[dict[str, str]]) -> None:

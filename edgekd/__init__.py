@@ -7,7 +7,7 @@ Every command of the command line is a function here, with the same keywords.
 
 from typing import Any
 
-__version__ = "0.1.0"
+from edgekd.version import __version__
 
 __all__ = [
     "__version__",

@@ -48,7 +48,9 @@ def compress(
         UsageError: options that do not exist or do not combine.
         BadInput: a model or data that cannot be used.
     """
-    pipeline = load_pipeline()
+    require_torch()
+    from edgekd import pipeline
+
     plan = make_recipe(recipe, model=str(model), **options)
     return pipeline.run_compress(plan, out=_path(out), fresh=fresh, listen=listen)[1]
 
@@ -57,22 +59,31 @@ def distill(
     model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any
 ) -> "Distilled":
     """Run as far as the trained student; as `compress` otherwise."""
+    require_torch()
+    from edgekd import pipeline
+
     plan = make_recipe(recipe, model=str(model), **options)
-    return load_pipeline().run_distill(plan, out=_path(out))[1]
+    return pipeline.run_distill(plan, out=_path(out))[1]
 
 
 def export(model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any) -> "Exports":
     """Run as far as the ONNX files; as `compress` otherwise."""
+    require_torch()
+    from edgekd import pipeline
+
     plan = make_recipe(recipe, model=str(model), **options)
-    return load_pipeline().run_export(plan, out=_path(out))[1]
+    return pipeline.run_export(plan, out=_path(out))[1]
 
 
 def quantize(
     model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any
 ) -> "Quantized":
     """Run as far as the candidates; as `compress` otherwise."""
+    require_torch()
+    from edgekd import pipeline
+
     plan = make_recipe(recipe, model=str(model), **options)
-    return load_pipeline().run_quantize(plan, out=_path(out))[1]
+    return pipeline.run_quantize(plan, out=_path(out))[1]
 
 
 def bench(model: str | Path, *, on: str = "host", runtime: str = "onnxruntime", **options: Any) -> BenchResult:
@@ -124,19 +135,12 @@ def doctor(*, target: str | None = None) -> Diagnosis:
     return diagnose(target)
 
 
-def load_pipeline() -> Any:
-    """The pipeline's module, which imports torch.
-
-    Raises:
-        UsageError: the extra that compressing needs is not installed.
-    """
+def require_torch() -> None:
+    """Refuse to compress where the extra that it needs is not installed. Raises UsageError."""
     if importlib.util.find_spec("torch") is None:
         raise UsageError(
             "Compressing needs torch and friends, which are not installed; run: pip install 'edgekd[compress]'"
         )
-    from edgekd import pipeline
-
-    return pipeline
 
 
 def _onnx_of(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd import __version__
 from edgekd.budget import judge, parse_budgets, verdict
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Recipe
@@ -15,6 +14,7 @@ from edgekd.stages.export import Exports
 from edgekd.stages.load import Loaded
 from edgekd.stages.package import Packaged
 from edgekd.stages.quantize import Quantized
+from edgekd.version import __version__
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def assemble_report(facts: RunFacts) -> Report:
     )
     decided = verdict(outcomes)
     return Report(
+        schema=1,
         edgekd=__version__,
         verdict=decided,
         exit_code=EXIT_CODES[decided],

@@ -36,7 +36,7 @@ def make_demo_inputs(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
     model, data = folder / "teacher.pt2", folder / "digits.npz"
     if not (model.is_file() and data.is_file()):
         splits = _digits(seed)
-        np.savez(folder / ".digits.npz", **splits)
+        np.savez(folder / ".digits.npz", allow_pickle=False, **splits)
         (folder / ".digits.npz").replace(data)
         teacher = _train(splits["x_train"], splits["y_train"], seed)
         example = torch.zeros(2, 1, *splits["x_train"].shape[1:3])
@@ -94,10 +94,10 @@ def _train(images: np.ndarray, labels: np.ndarray, seed: int) -> nn.Module:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
     for _ in range(_EPOCHS):
-        for batch in torch.randperm(len(inputs)).split(_BATCH)[: len(inputs) // _BATCH]:
+        for batch in torch.randperm(len(inputs)).split(_BATCH)[: len(inputs) // _BATCH]:  # type: ignore[no-untyped-call]
             loss = functional.cross_entropy(model(inputs[batch]), targets[batch])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     log.info("trained a teacher on %d digits, %d epochs", len(inputs), _EPOCHS)

@@ -84,11 +84,17 @@ class DeviceProfile(Record):
     def _every_figure_has_a_source(self) -> "DeviceProfile":
         needed = ["soc", "core", "cores", "clock_ghz", "isa", "memory_mib", "numerics"]
         needed += [f"runtimes.{name}" for name in self.runtimes]
-        needed += [f"latency.{name}" for name in ("fp32", "int8")]
+        needed += ["latency", "latency.fp32", "latency.int8"]
         missing = [key for key in needed if not self.sources.get(key)]
         if missing:
             raise ValueError(f"no source is given for {', '.join(missing)}")
         return self
+
+    def source_of(self, key: str) -> str:
+        """Where a figure comes from: the source of its dotted key, or of the nearest record that holds it."""
+        while key and key not in self.sources:
+            key = key.rpartition(".")[0]
+        return self.sources.get(key, "")
 
 
 @dataclass(frozen=True)

@@ -87,10 +87,10 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def run_graph(model: onnx.ModelProto | bytes, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
-    """Check a model of one input in full, load it into ONNX Runtime, and run it on one image at a time.
+    """Check a model of one input in full, load it into ONNX Runtime, and run it batch by batch.
 
-    `images` are float32 (n, channels, height, width); each output is (n, ...). Raises what the checker or the runtime
-    raises.
+    `images` are float32 (n, channels, height, width), n a multiple of the batch that the graph is fixed to (1 where it
+    is symbolic); each output is (n, ...). Raises what the checker or the runtime raises.
     """
     data = model if isinstance(model, bytes) else to_bytes(model)
     onnx.checker.check_model(data, full_check=True)
@@ -98,8 +98,9 @@ def run_graph(model: onnx.ModelProto | bytes, images: npt.NDArray[np.float32]) -
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    runs = [session.run(None, {name: images[i : i + 1]}) for i in range(len(images))]
+    name, batch = session.get_inputs()[0].name, session.get_inputs()[0].shape[0]
+    step = batch if isinstance(batch, int) else 1
+    runs = [session.run(None, {name: images[i : i + step]}) for i in range(0, len(images), step)]
     return tuple(np.concatenate(output) for output in zip(*runs, strict=True))
 
 

@@ -142,7 +142,8 @@ class _Run:
             return export(
                 folder,
                 teacher=teacher,
-                students=trained_modules(distilled.record, distilled.folder, teacher, loaded.record.preprocessing),
+                students=trained_modules(distilled.record, teacher, loaded.record.preprocessing),
+                weights=distilled.folder,
                 shipped=distilled.record.shipped,
                 preprocessing=loaded.record.preprocessing,
                 data=_data_of(loaded),
@@ -219,6 +220,7 @@ class _Run:
                 rejected=rejected,
                 validation=found.validation,
                 teacher_validation=loaded.record.validation_score,
+                target=self.profile.name,
                 budgets=budgets,
             )
 

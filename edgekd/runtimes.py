@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.errors import BadInput, UsageError, did_you_mean
-from edgekd.places.benchmark_program import InputSpec, Session, open_onnxruntime, open_openvino
+from edgekd.benchmark_program import InputSpec, Session, open_onnxruntime, open_openvino
 
 __all__ = ["RUNTIMES", "InputSpec", "Runtime", "Session", "find_runtime", "in_one_line", "predict_batches"]
 

@@ -39,7 +39,7 @@ def host_profile() -> DeviceProfile:
             **dict.fromkeys(("soc", "core", "cores", "clock_ghz", "isa", "memory_mib"), read),
             "numerics": "read from this machine; rules of onnxruntime.quantization's documentation per instruction set",
             **{f"runtimes.{name}": "installed version; ceilings tried with models of one node" for name in runtimes},
-            **dict.fromkeys(("latency.fp32", "latency.int8"), guess),
+            **dict.fromkeys(("latency", "latency.fp32", "latency.int8"), guess),
         },
     )
 

@@ -1,8 +1,8 @@
 """The run folder: stages that are finished or not there, keys that say what they were made from, and resume.
 
 A stage writes into `stages/NAME.partial`; when it returns, its files are hashed and synced, `done.json` is written
-last, and the folder is renamed to `stages/NAME`. So a kill at any moment leaves the finished stage or a partial one, and
-never half a file under a final name.
+last, and the folder is renamed to `stages/NAME`. So a kill at any moment leaves the finished stage or a partial one,
+and never half a file under a final name.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from edgekd import __version__
 from edgekd.errors import EdgekdError, UsageError
 from edgekd.progress import Listener, StageNote, silent
 from edgekd.record import Record
+from edgekd.version import __version__
 
 R = TypeVar("R", bound=Record)
 _MARK = "edgekd-run.json"

@@ -40,11 +40,14 @@ def run(
     plan = make_recipe(recipe, model=model, **options)
     if show_plan(plan, dry_run=dry_run, save_recipe=save_recipe, as_json=as_json):
         return
-    from edgekd.api import load_pipeline
+    from edgekd.api import require_torch
+
+    require_torch()
+    from edgekd import pipeline
 
     listen = make_listener(quiet=quiet, verbose=verbose)
     command = shlex.join(["edgekd", *sys.argv[1:]])
-    root, report = load_pipeline().run_compress(plan, out=out, fresh=bool(fresh), command=command, listen=listen)
+    root, report = pipeline.run_compress(plan, out=out, fresh=bool(fresh), command=command, listen=listen)
     if as_json:
         print_json(report.model_dump(mode="json", by_alias=True))
     else:

@@ -7,6 +7,7 @@ Example:
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,14 +25,15 @@ def command(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Print details."),
 ) -> None:
     """Make the inputs, say the command that does the same, and run it."""
-    from edgekd.api import load_pipeline
+    from edgekd.api import require_torch
 
-    pipeline = load_pipeline()
+    require_torch()
+    from edgekd import pipeline
     from edgekd.demo import OPTIONS, TARGET, make_demo_inputs
 
     listen = make_listener(quiet=quiet, verbose=verbose)
     model, data = make_demo_inputs(out.with_name(f"{out.name}-inputs"))
-    options = {**OPTIONS, "target": target or TARGET, "data": str(data)}
+    options: dict[str, Any] = {**OPTIONS, "target": target or TARGET, "data": str(data)}
     words = ["edgekd", "compress", str(model), "--out", str(out)]
     for name, value in options.items():
         for one in value if isinstance(value, tuple) else (value,):

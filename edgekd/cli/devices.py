@@ -53,7 +53,7 @@ def _show(profile: DeviceProfile, note: str | None) -> None:
     rows = table("", "", "source")
     rows.columns[1].justify = rows.columns[2].justify = "left"
     for key, value in _flat(values):
-        rows.add_row(key, value, profile.sources.get(key, profile.sources.get(key.partition(".")[0], "")))
+        rows.add_row(key, value, profile.source_of(key) or "")
     out.print(rows)
 
 

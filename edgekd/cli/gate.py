@@ -10,8 +10,8 @@ from pathlib import Path
 
 import typer
 
-from edgekd.cli.tables import console, print_json
-from edgekd.rendering.text import clean, limit, spoken
+from edgekd.cli.tables import budget_line, console, print_json
+from edgekd.rendering.text import clean
 
 
 def command(
@@ -30,7 +30,6 @@ def command(
     else:
         out = console()
         for outcome in result.outcomes:
-            actual = spoken(outcome.actual) if outcome.actual else "not known"
-            out.print(f"{outcome.verdict:<12} {limit(outcome)}: {actual} {clean(outcome.reason, longest=200)}".rstrip())
+            out.print(budget_line(outcome), soft_wrap=True)
         out.print(f"{result.verdict}: {len(result.outcomes)} budgets on {clean(result.target)}")
     raise typer.Exit(result.exit_code)

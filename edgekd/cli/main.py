@@ -42,9 +42,9 @@ Exit codes: 0 pass, 1 a budget is missed, 2 wrong usage, 3 bad input,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with DESIGN's exit codes; no traceback for anything a user can mend."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    arguments = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     wanted = next((a for a in arguments if not a.startswith("-")), None)
-    app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(help=HELP, add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_root)
     if wanted is not None and wanted not in COMMANDS:
         from edgekd.errors import did_you_mean
@@ -76,7 +76,7 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except typer.TyperException as error:
-        error.show()
+        _say(f"{error.format_message()} See: edgekd {arguments[0]} --help")
         return 2
     except Exception as error:
         from edgekd.errors import EdgekdError
@@ -93,7 +93,7 @@ def _say(text: str) -> None:
 
 def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     if version:
-        from edgekd import __version__
+        from edgekd.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

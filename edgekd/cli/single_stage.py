@@ -32,10 +32,13 @@ def stage_command(stage: str) -> Callable[..., None]:
         plan = make_recipe(recipe, model=model, **options)
         if show_plan(plan, dry_run=dry_run, save_recipe=save_recipe, as_json=as_json):
             return
-        from edgekd.api import load_pipeline
+        from edgekd.api import require_torch
+
+        require_torch()
+        from edgekd import pipeline
 
         listen = make_listener(quiet=quiet, verbose=verbose)
-        run_until = getattr(load_pipeline(), f"run_{stage}")
+        run_until = getattr(pipeline, f"run_{stage}")
         root, result = run_until(plan, out=out, fresh=bool(fresh), listen=listen)
         if as_json:
             print_json(result.model_dump(mode="json", by_alias=True))

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.rendering.outline import compared
-from edgekd.rendering.text import clean, interval, limit, quantity, spoken
-from edgekd.results import Report
+from edgekd.rendering.text import METRIC_TITLES, clean, count, interval, limit, quantity, spoken
+from edgekd.results import BudgetOutcome, Number, Report
 
 _COLOURS = {"pass": "green", "missed": "red", "inconclusive": "yellow"}
 
@@ -36,16 +36,17 @@ def table(*columns: str) -> Table:
 def print_report(report: Report, root: Path) -> None:
     """The end of a run: models side by side, candidates with reasons, budgets, verdict, and where everything is."""
     out = console()
-    models = table("", "score", "MACs", "size", "latency p50", "peak memory")
+    word = next((c.figures.latency_p50_ms.word for c in compared(report) if c.figures.latency_p50_ms), "")
+    models = table("", "score", "MACs", "size", f"latency p50, {word}", "peak memory")
     for column in compared(report):
         figures = column.figures
         models.add_row(
             column.title,
-            interval(figures.score) if figures.score else "-",
-            quantity(figures.macs, "") if figures.macs else "-",
+            _with_interval(figures.score, "score"),
+            count(figures.macs),
             quantity(figures.size_kib, "KiB"),
-            spoken(figures.latency_p50_ms) if figures.latency_p50_ms else "-",
-            spoken(figures.peak_memory_kib) if figures.peak_memory_kib else "-",
+            _with_interval(figures.latency_p50_ms),
+            _with_interval(figures.peak_memory_kib),
         )
     out.print(models)
     out.print()
@@ -53,14 +54,26 @@ def print_report(report: Report, root: Path) -> None:
     for name in ("candidate", "", "why"):
         candidates.add_column(name)
     for candidate in report.candidates:
-        candidates.add_row(
-            clean(candidate.id), "ships" if candidate.chosen else "", clean(candidate.reason, longest=200)
-        )
+        ships = "ships" if candidate.chosen else ""
+        candidates.add_row(clean(candidate.id), ships, clean(candidate.reason, longest=200))
     out.print(candidates)
     out.print()
     for outcome in report.budgets:
-        actual = spoken(outcome.actual) if outcome.actual else "not known"
-        out.print(Text(f"{outcome.verdict:<12} {limit(outcome)}: {actual} {outcome.reason}", _COLOURS[outcome.verdict]))
+        out.print(Text(budget_line(outcome), _COLOURS[outcome.verdict]))
     out.print(Text(f"{report.verdict}: {clean(report.headline, longest=300)}", f"bold {_COLOURS[report.verdict]}"))
-    out.print(f"artifact  {root / 'artifact'}")
-    out.print(f"report    {root / 'report' / 'report.html'}")
+    for name, path in (("artifact", root / "artifact"), ("report", root / "report" / "report.html")):
+        out.print(f"{name:<9} {path}", soft_wrap=True)
+
+
+def budget_line(outcome: BudgetOutcome) -> str:
+    """One budget with its limit, its figure and, where it decided nothing or was missed, the reason."""
+    actual = spoken(outcome.actual) if outcome.actual else "not known"
+    reason = f" ({clean(outcome.reason, longest=200)})" if outcome.reason else ""
+    metric = METRIC_TITLES.get(outcome.metric, clean(outcome.metric))
+    return f"{outcome.verdict:<12} {metric} {limit(outcome)}: {actual}{reason}"
+
+
+def _with_interval(number: Number | None, unit: str | None = None) -> str:
+    if number is None:
+        return "-"
+    return f"{quantity(number.value, unit or number.unit)} {interval(number, unit)}".strip()

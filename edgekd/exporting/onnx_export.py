@@ -7,8 +7,11 @@ cannot show that a branch was frozen; `check_export` on many does.
 """
 
 import contextlib
+import ctypes
 import io
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -178,17 +181,35 @@ def _dynamo(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[s
 
 def _torchscript(module: nn.Module, example: torch.Tensor, opset: int, names: tuple[str, ...]) -> onnx.ModelProto:
     written = io.BytesIO()
-    torch.onnx.export(
-        module,
-        (example,),
-        written,  # type: ignore[arg-type]  # a stream is taken, the annotation says paths only
-        dynamo=False,
-        input_names=["input"],
-        output_names=list(names),
-        opset_version=opset,
-        verbose=False,
-    )
+    with _native_stdout_dropped():
+        torch.onnx.export(
+            module,
+            (example,),
+            written,  # type: ignore[arg-type]  # a stream is taken, the annotation says paths only
+            dynamo=False,
+            input_names=["input"],
+            output_names=list(names),
+            opset_version=opset,
+            verbose=False,
+        )
     return onnx.load_model_from_string(written.getvalue())
+
+
+@contextlib.contextmanager
+def _native_stdout_dropped() -> Iterator[None]:
+    """The TorchScript exporter prints the graph from C++ before it raises; stdout belongs to results."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 1)
+    try:
+        yield
+    finally:
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # what C++ still holds would come out later
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _slimmed(

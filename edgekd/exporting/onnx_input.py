@@ -7,6 +7,7 @@ from onnx import ModelProto, version_converter
 
 from edgekd.errors import BadInput
 from edgekd.formats.onnx_file import read_onnx
+from edgekd.onnx_graph import canonical, opset_of, to_bytes
 from edgekd.record import Record
 from edgekd.workspace import write_atomic
 
@@ -29,18 +30,18 @@ def adopt_onnx(source: Path, path: Path, *, max_opset: int, max_ir: int) -> Adop
     if len(inputs) != 1:
         raise BadInput(f"{source} has {len(inputs)} inputs; only models with one image input can be compressed so far.")
     notes = []
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = opset_of(model)
     if opset > max_opset:
         model = _convert(model, source, opset, max_opset)
         notes.append(f"opset {opset} was converted down to {max_opset}, the most that the target's runtime loads")
     if model.ir_version > max_ir:
         notes.append(f"IR version {model.ir_version} was lowered to {max_ir}, the most that the target's runtime loads")
-        model.ir_version = max_ir
     _rename(model, inputs[0].name, "input")
     _rename(model, model.graph.output[0].name, "logits")
     _fix_batch(model)
-    onnx.checker.check_model(model)
-    write_atomic(path, model.SerializeToString(deterministic=True))
+    clean = canonical(model, max_ir=max_ir)
+    onnx.checker.check_model(clean)
+    write_atomic(path, to_bytes(clean))
     return Adopted(notes=tuple(notes))
 
 
@@ -75,4 +76,3 @@ def _fix_batch(model: ModelProto) -> None:
         if dims and not dims[0].dim_value:
             dims[0].ClearField("dim_param")
             dims[0].dim_value = 1
-    del model.graph.value_info[:]

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.node import map_arg
 
 from edgekd.errors import BadInput
+from edgekd.formats.quiet import quiet_torch
 from edgekd.formats.zip_members import shown
 
 aten = torch.ops.aten
@@ -33,7 +34,7 @@ def free_batch(path: Path, module: fx.GraphModule, inputs: tuple[torch.Tensor, .
     """
     batch = int(inputs[0].shape[0])
     other = batch + 2
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+    with quiet_torch(), FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
         given = [mode.from_tensor(value) for value in inputs]
         larger = [_resized(mode, value, batch, other) for value in inputs]
         values: dict[fx.Node, tuple[Any, Any]] = {}
@@ -66,16 +67,16 @@ def _follow(
         value = _attribute(module, str(node.target))
         return value, value
     if node.target in VIEWS:
-        _free_view(node, values)
+        _free_view(node, values, batch)
     elif node.target is aten.expand.default:
         _free_expand(node, values, batch)
     elif node.target in CREATORS:
-        _free_creation(node, batch)
+        _free_creation(node, values, batch)
     elif node.target is aten.cat.default:
         _free_cat(node, values)
     results = []
     for side in (0, 1):
-        arguments = map_arg((node.args, node.kwargs), lambda argument, side=side: values[argument][side])
+        arguments: Any = map_arg((node.args, node.kwargs), lambda argument: values[argument][side])  # noqa: B023
         try:
             call: Any = _attribute(module, str(node.target)) if node.op == "call_module" else node.target
             results.append(call(*arguments[0], **arguments[1]))
@@ -102,9 +103,10 @@ def _literal(sizes: Any) -> bool:
     return isinstance(sizes, (list, tuple)) and all(isinstance(size, int) for size in sizes)
 
 
-def _free_view(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]]) -> None:
+def _free_view(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]], batch: int) -> None:
     """Leave the dimension that carries the batch to be inferred (-1), and write out the one that was."""
-    source, sizes = node.args[:2]
+    given: Any = node.args
+    source, sizes = given[:2]
     axis = _batch_axis(values[source]) if isinstance(source, fx.Node) else None
     if axis is None or not _literal(sizes):
         return
@@ -112,16 +114,34 @@ def _free_view(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]]) -> None:
     known = math.prod(size for size in sizes if size != -1)
     result = [math.prod(shape) // known if size == -1 else size for size in sizes] if known else list(sizes)
     before, extent = math.prod(shape[:axis]), shape[axis]
-    for place in range(len(result)):
-        outside = math.prod(result[:place])
-        if before % outside == 0 and outside * result[place] >= before * extent and outside <= before:
-            node.args = (source, [-1 if index == place else size for index, size in enumerate(result)])
-            return
+    place = _carrier(result, before=before, extent=extent, batch=batch)
+    if place is not None:
+        node.args = (source, [-1 if index == place else size for index, size in enumerate(result)])
+
+
+def _carrier(sizes: list[int], *, before: int, extent: int, batch: int) -> int | None:
+    """The dimension of a reshape that grows with a source dimension of `extent` which `before` elements precede.
+
+    Where that dimension holds more than the batch (sequence x batch) and is split, the batch goes where it is alone.
+    """
+    ahead = [math.prod(sizes[:place]) for place in range(len(sizes))]
+    alone = [
+        place
+        for place, size in enumerate(sizes)
+        if extent > batch and size == batch and before < ahead[place] <= before * extent
+    ]
+    whole = [
+        place
+        for place, size in enumerate(sizes)
+        if 0 < ahead[place] <= before and before % ahead[place] == 0 and ahead[place] * size >= before * extent
+    ]
+    return next(iter([*(place for place in alone if ahead[place] * batch <= before * extent), *whole]), None)
 
 
 def _free_expand(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]], batch: int) -> None:
     """Keep the batch dimension of what is expanded; a constant expanded to the exported batch follows the input."""
-    source, sizes = node.args[:2]
+    given: Any = node.args
+    source, sizes = given[:2]
     if not isinstance(source, fx.Node) or not _literal(sizes):
         return
     axis = _batch_axis(values[source])
@@ -129,17 +149,17 @@ def _free_expand(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]], batch: i
     if axis is not None:
         new[axis + len(sizes) - values[source][0].ndim] = -1
     elif batch > 1 and sizes[0] == batch:
-        new[0] = _input_batch(node)
+        new[0] = _input_batch(node, values)
     node.args = (source, new)
 
 
-def _free_creation(node: fx.Node, batch: int) -> None:
+def _free_creation(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]], batch: int) -> None:
     """A new tensor with the exported batch as its first dimension follows the input; one of batch 1 broadcasts."""
     place = 1 if node.target in (aten.new_zeros.default, aten.repeat.default) else 0
     sizes = node.args[place]
     if batch > 1 and isinstance(sizes, (list, tuple)) and _literal(sizes) and sizes and sizes[0] == batch:
         arguments = list(node.args)
-        arguments[place] = [_input_batch(node), *sizes[1:]]
+        arguments[place] = [_input_batch(node, values), *sizes[1:]]
         node.args = tuple(arguments)
 
 
@@ -155,20 +175,22 @@ def _free_cat(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]]) -> None:
     new = []
     for part in parts:
         if isinstance(part, fx.Node) and values[part][1].shape[0] == 1:
-            batch = _input_batch(node)
+            batch = _input_batch(node, values)
             with node.graph.inserting_before(node):
                 rest = [-1] * (values[part][1].ndim - 1)
                 expanded = node.graph.call_function(aten.expand.default, (part, [batch, *rest]))
             small, large = values[part]
             values[expanded] = (small, large.expand(max(lengths), *large.shape[1:]))
-            values[batch] = (small.shape[0], max(lengths))
             part = expanded
         new.append(part)
     node.args = (new, *node.args[1:])
 
 
-def _input_batch(node: fx.Node) -> fx.Node:
+def _input_batch(node: fx.Node, values: dict[fx.Node, tuple[Any, Any]]) -> fx.Node:
     """A node that reads the first input's batch size while the model runs."""
     first = next(n for n in node.graph.nodes if n.op == "placeholder")
     with node.graph.inserting_before(node):
-        return node.graph.call_function(aten.sym_size.int, (first, 0))
+        created = node.graph.call_function(aten.sym_size.int, (first, 0))
+    small, large = values[first]
+    values[created] = (small.shape[0], large.shape[0])
+    return created

@@ -66,7 +66,7 @@ def check_batches(path: Path, rebuilt: fx.GraphModule, inputs: tuple[torch.Tenso
     """Each row of a batch must give what it gives alone, for batches of 1, 2 and 5.
 
     Raises:
-        BadInput: the export froze the batch size in a way that cannot be undone; the sentence holds the line that mends it.
+        BadInput: the export froze the batch size for good; the sentence holds the line that mends it.
     """
     rows = _rows(inputs, max(BATCHES))
     try:

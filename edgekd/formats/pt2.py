@@ -6,12 +6,9 @@ and retries sample inputs with weights_only=False. The archive written here hold
 
 import io
 import json
-import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,9 @@ import torch
 from torch.export import ExportedProgram
 
 from edgekd.errors import BadInput
-from edgekd.formats.pt2_json import PATH_NAME, checked_program
+from edgekd.formats.pt2_json import checked_program
 from edgekd.formats.pt2_weights import RawTensors, from_config, from_pickle
+from edgekd.formats.quiet import quiet_torch
 from edgekd.formats.zip_members import open_archive, read_member, root_folder, shown
 
 MAX_JSON = 512 * 2**20
@@ -214,24 +212,9 @@ def _packed(parts: _Parts) -> io.BytesIO:
     return buffer
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export logs whole tracebacks of what it then raises; the sentence we make of it is enough."""
-    logger = logging.getLogger("torch")
-    level, disabled = logger.level, logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        logger.setLevel(level)
-
-
 def _load(path: Path, archive: io.BytesIO) -> ExportedProgram:
     try:
-        with _quiet():
+        with quiet_torch():
             program = torch.export.load(archive)
     except Exception as error:  # the deserializer fails with whatever the program led it to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -244,6 +227,3 @@ def _load(path: Path, archive: io.BytesIO) -> ExportedProgram:
         if node.op not in ("placeholder", "output") and not (node.op == "call_function" and (plain or scalar)):
             raise BadInput(f"{path}: calls {shown(node.target)}, which is not a plain aten operator; export again")
     return program
-
-
-__all__ = ["PATH_NAME", "Pt2File", "read_exported_program"]

@@ -17,7 +17,7 @@ from edgekd.formats.zip_members import shown
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,999}")
 PATH_NAME = re.compile(r"[A-Za-z0-9_.\-]{0,1000}")
-"""Parameter and module paths: layer1.0.conv1.weight. No quotes, spaces or line breaks, so no way out of generated code."""
+"""Parameter and module paths, as layer1.0.conv1.weight: no quotes or line breaks, so no way out of generated code."""
 MODULE_STACK = re.compile(r"[A-Za-z0-9_.,;@\-\[\]'() <>]{0,20000}")
 
 ATEN = re.compile(r"torch\.ops\.aten\.(?!__init|__class|__getattr)([A-Za-z_][A-Za-z0-9_]*)\.([A-Za-z][A-Za-z0-9_]*)")
@@ -28,7 +28,8 @@ ASSERTIONS = frozenset(
 )
 """Checks of the exported shapes; they return nothing, and would forbid other batch sizes."""
 SCALAR_CALLS = frozenset(
-    {f"_operator.{name}" for name in "add sub mul floordiv truediv mod neg eq ne lt le gt ge getitem and_ or_".split()}
+    {f"_operator.{name}" for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "getitem")}
+    | {f"_operator.{name}" for name in ("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_")}
     | {f"math.{name}" for name in ("ceil", "floor", "trunc")}
     | {f"torch.sym_{name}" for name in ("int", "float", "max", "min", "not", "ite", "sum")}
 )

@@ -152,7 +152,7 @@ def from_pickle(path: Path, content: bytes) -> RawTensors:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in order or not storage.nbytes():
             order[storage.data_ptr()] = len(payloads)
-            payloads.append(bytes(storage.tolist()) if storage.nbytes() < 1 else _storage_bytes(storage))
+            payloads.append(_storage_bytes(storage) if storage.nbytes() else b"")
         layouts[str(name)] = Layout(
             payload=order[storage.data_ptr()],
             dtype=codes[tensor.dtype],
@@ -166,5 +166,5 @@ def from_pickle(path: Path, content: bytes) -> RawTensors:
 
 
 def _storage_bytes(storage: torch.UntypedStorage) -> bytes:
-    flat = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
+    flat = torch.empty(0, dtype=torch.uint8).set_(storage)
     return bytes(flat.numpy().tobytes())

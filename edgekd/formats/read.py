@@ -1,6 +1,5 @@
 """One way in: whatever the file is, out comes a module and what is known of it."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +22,6 @@ from edgekd.formats.pt2 import read_exported_program
 from edgekd.formats.rebuild import evaluate_only, rebuild
 from edgekd.formats.state_dict import Checkpoint, load_into, read_checkpoint, unwrap
 from edgekd.formats.trusted import read_pickled_module, read_torchscript, refuse_untrusted
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

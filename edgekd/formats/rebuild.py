@@ -70,12 +70,9 @@ def evaluate_only(program: ExportedProgram) -> bool:
         if flag is None:
             continue
         arguments = _arguments(node)
-        keeps_statistics = arguments.get("running_mean", True) is not None
-        if arguments[flag] and keeps_statistics:
+        if arguments[flag] and arguments.get("running_mean", flag) is not None:
+            node.args, node.kwargs = tuple((arguments | {flag: False}).values()), {}
             changed = True
-            index = list(arguments).index(flag)
-            node.args, node.kwargs = tuple(list(arguments.values())[:index]) + (False,), {}
-            node.args += tuple(list(arguments.values())[index + 1 :])
     program.graph_module.recompile()
     return changed
 
@@ -229,8 +226,6 @@ def _functional(path: Path, node: fx.Node) -> tuple[Any, bool]:
     twin = (
         getattr(getattr(torch.ops.aten, name.removesuffix("_"), None), overload, None) if name.endswith("_") else None
     )
-    if twin is None and name in ("batch_norm",):
-        return target, False
     if twin is None:
         raise BadInput(f"{path}: {shown(node.name)} ({shown(name)}) changes its input in place; write it without that")
     return twin, True

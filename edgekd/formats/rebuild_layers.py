@@ -75,7 +75,7 @@ def _convolution(call: Call, *, transposed: bool, rank: int) -> nn.Module | None
     return adopt(module, weight=weight, bias=call.tensor("bias"))
 
 
-def _each(value: Any, rank: int) -> tuple[int, ...]:
+def _each(value: Any, rank: int) -> Any:
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     return values * rank if len(values) == 1 else values
 
@@ -167,7 +167,7 @@ def max_pool2d(call: Call) -> nn.Module | None:
     kernel, stride, padding, dilation, ceil = (
         call.arguments[key] for key in ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     )
-    pair = {"stride": _each(stride, 2) if stride else None, "padding": _each(padding, 2)}
+    pair: dict[str, Any] = {"stride": _each(stride, 2) if stride else None, "padding": _each(padding, 2)}
     return nn.MaxPool2d(_each(kernel, 2), dilation=_each(dilation, 2), ceil_mode=ceil, **pair)
 
 

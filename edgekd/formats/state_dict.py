@@ -1,7 +1,6 @@
 """State dicts: weights without their program, so an architecture is needed beside them."""
 
 import io
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from edgekd.errors import BadInput
 from edgekd.formats.architecture import build_architecture
 from edgekd.formats.identify import FileKind
 from edgekd.formats.zip_members import open_archive, shown
-
-logger = logging.getLogger(__name__)
 
 WRAPPERS = (
     "state_dict",
@@ -77,14 +74,11 @@ def load_into(path: Path, checkpoint: Checkpoint, arch: str) -> nn.Module:
 def fitting_names(tensors: Mapping[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
     """Strip the wrapper prefixes whose removal makes more keys match the module's."""
     wanted = set(module.state_dict())
-    best = dict(tensors)
-    for _ in range(4):
-        candidates = [strip_prefix(best, prefix) for prefix in PREFIXES]
-        better = max(candidates, key=lambda names: len(wanted & set(names)))
-        if len(wanted & set(better)) <= len(wanted & set(best)):
-            break
-        best = better
-    return best
+    variants = [dict(tensors)]
+    for _ in range(3):  # wrappers nest: module._orig_mod.layer1
+        stripped = [strip_prefix(names, prefix) for names in variants for prefix in PREFIXES]
+        variants += [names for names in stripped if all(names.keys() != known.keys() for known in variants)]
+    return max(variants, key=lambda names: len(wanted & names.keys()))
 
 
 def strip_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -68,7 +68,7 @@ def read_torchscript(kind: FileKind, *, trust: bool = False) -> nn.Module:
     """
     refuse_untrusted(kind, trust=trust)
     try:
-        module = torch.jit.load(Path(kind.path), map_location="cpu")
+        module = torch.jit.load(Path(kind.path), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise BadInput(f"{kind.path}: damaged TorchScript ({reason}); export it again") from error

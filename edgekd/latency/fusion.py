@@ -12,6 +12,8 @@ from edgekd.latency.operators import INTEGER_OPERATORS
 from edgekd.latency.wiring import Wiring
 
 _HOSTS = {"Conv", "FusedConv", "Gemm", "FusedGemm"}
+_RESCALED = {"MatMulInteger", "ConvInteger"}
+"""Their int32 result is cast, scaled and shifted within the same operator (MatMulIntegerToFloat)."""
 _ACTIVATIONS = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid"}
 _QUANTIZABLE = {
     *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"),
@@ -40,7 +42,7 @@ def fold(wiring: Wiring) -> Folding:
     host, result = _fuse(wiring)
     int8 = frozenset(at for at in result if _is_int8(at, result[at], wiring))
     for at, node in enumerate(wiring.nodes):
-        if host[at] != at or node.op_type not in (_Q, _DQ):
+        if host[at] != at or node.op_type not in (_Q, _DQ) or not node.input or not node.output:
             continue
         if node.op_type == _DQ:
             readers = wiring.consumers.get(node.output[0], ())
@@ -86,6 +88,8 @@ def _convolution_before(
         if maker is None or host[maker] == -1 or len(wiring.consumers[name]) > 1 or name in wiring.outputs:
             continue
         into = host[maker]
+        if wiring.nodes[into].op_type in _RESCALED and result[into] == name and node.op_type in ("Cast", "Mul", "Add"):
+            return into
         if wiring.nodes[into].op_type not in _HOSTS or result[into] != name or into in activated:
             continue
         if node.op_type in _ACTIVATIONS:
@@ -110,7 +114,7 @@ def _sigmoid_before(at: int, wiring: Wiring, host: list[int]) -> int | None:
         maker = wiring.producer.get(gate)
         if maker is None or wiring.nodes[maker].op_type != "Sigmoid" or host[maker] != maker:
             continue
-        if wiring.nodes[maker].input[0] == gated and len(wiring.consumers[gate]) == 1:
+        if list(wiring.nodes[maker].input[:1]) == [gated] and len(wiring.consumers[gate]) == 1:
             return maker
     return None
 

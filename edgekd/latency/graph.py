@@ -48,7 +48,8 @@ class NodeCost:
 @dataclass(frozen=True)
 class GraphSummary:
     """A model at batch 1. `operators` counts the file's nodes by ONNX type; `nodes` are what is left after folding;
-    `hidden` counts the If, Loop and Scan nodes among them, whose bodies were not looked into. `weight_bytes` is the size of the stored tensors, `activation_bytes` the peak of the live activations."""
+    `hidden` counts the If, Loop and Scan nodes among them, whose bodies were not looked into. `weight_bytes` is the
+    size of the stored tensors, `activation_bytes` the peak of the live activations."""
 
     macs: int
     params: int

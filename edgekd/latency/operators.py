@@ -34,9 +34,10 @@ _BY_OPERATOR = {
     "elementwise": "Add Sub Mul Div Min Max Relu Clip LeakyRelu PRelu Neg Abs Floor Ceil Round Sign And Or Not Xor "
     "Equal Greater GreaterOrEqual Less LessOrEqual Where Cast BatchNormalization QLinearAdd QLinearMul "
     "QLinearLeakyRelu Mod Sum ThresholdedRelu",
-    "activation": "Sigmoid Tanh Erf Exp Log Sqrt Pow Reciprocal HardSwish HardSigmoid Swish Gelu FastGelu QuickGelu Elu "
-    "Celu Selu Softplus Softsign Mish Softmax LogSoftmax QLinearSigmoid QLinearSoftmax LayerNormalization "
-    "SkipLayerNormalization RMSNormalization GroupNormalization InstanceNormalization LRN LpNormalization Sin Cos",
+    "activation": "Sigmoid Tanh Erf Exp Log Sqrt Pow Reciprocal HardSwish HardSigmoid Swish Gelu FastGelu QuickGelu "
+    "Elu Celu Selu Softplus Softsign Mish Softmax LogSoftmax QLinearSigmoid QLinearSoftmax LayerNormalization "
+    "SkipLayerNormalization RMSNormalization GroupNormalization InstanceNormalization LRN LpNormalization Sin "
+    "Cos",
     "pool": "MaxPool AveragePool LpPool QLinearAveragePool",
     "reduce": "GlobalAveragePool GlobalMaxPool QLinearGlobalAveragePool ReduceMean ReduceSum ReduceMax ReduceMin "
     "ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp ArgMax ArgMin CumSum TopK",
@@ -47,6 +48,7 @@ _BY_OPERATOR = {
     "view": "Reshape Flatten Squeeze Unsqueeze Identity Dropout Shape Size",
     "recurrent": "LSTM GRU RNN DynamicQuantizeLSTM",
 }
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
 _CLASS_OF = {operator: kind for kind, names in _BY_OPERATOR.items() for operator in names.split()}
 _WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 """Position of the second factor among the inputs, where it is not 1."""
@@ -93,6 +95,8 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
 
 def classify(node: NodeProto, wiring: Wiring) -> str:
     """Return the operator class of a node, one of CLASSES; "other" for what is not known here."""
+    if node.domain not in _DOMAINS or not node.input:
+        return "other"
     if node.op_type in _CONVOLUTIONS:
         return _convolution_class(node, wiring)
     if node.op_type in _PRODUCTS or node.op_type == "Einsum":
@@ -113,7 +117,7 @@ def macs(node: NodeProto, wiring: Wiring) -> int:
     Convolution: output elements x input channels per group x kernel size; product: output elements x inner dimension;
     both without bias. Raises BadInput where the shapes they need could not be inferred.
     """
-    count = _MACS.get(node.op_type)
+    count = _MACS.get(node.op_type) if node.domain in _DOMAINS and node.input else None
     return count(node, wiring) if count else 0
 
 
@@ -161,7 +165,7 @@ def _product_macs(node: NodeProto, wiring: Wiring) -> int:
 
 
 def _einsum_macs(node: NodeProto, wiring: Wiring) -> int:
-    equation = next(helper.get_attribute_value(entry).decode() for entry in node.attribute if entry.name == "equation")
+    equation = next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "equation"), "")
     sizes: dict[str, int] = {}
     for labels, name in zip(equation.split("->")[0].replace(" ", "").split(","), node.input, strict=False):
         sizes.update(zip(labels, _shape(node, name, wiring), strict=False))
@@ -173,9 +177,10 @@ def _einsum_macs(node: NodeProto, wiring: Wiring) -> int:
 
 def _recurrent_macs(node: NodeProto, wiring: Wiring) -> int:
     """Every step multiplies by the input weights (directions, gates x hidden, input) and the recurrent ones."""
-    steps, batch, features = _shape(node, node.input[0], wiring, rank=3)[:3]
-    directions, rows = _shape(node, node.input[1], wiring, rank=3)[:2]
-    hidden = _shape(node, node.input[2], wiring, rank=3)[-1]
+    data, weight, recurrence = [*node.input, "", ""][:3]
+    steps, batch, features = _shape(node, data, wiring, rank=3)[:3]
+    directions, rows = _shape(node, weight, wiring, rank=3)[:2]
+    hidden = _shape(node, recurrence, wiring, rank=3)[-1]
     return steps * batch * directions * rows * (features + hidden)
 
 

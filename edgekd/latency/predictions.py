@@ -1,17 +1,20 @@
 """The `predict` command: one ONNX file, one device or all of them."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from edgekd.device import list_profiles, resolve
+from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.errors import UsageError
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
 from edgekd.record import Record
+
+log = logging.getLogger(__name__)
 
 
 class PredictedModel(Record):
@@ -40,7 +43,7 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     model = read_onnx(path)
     summary = summarise(model)
     found: list[Prediction] = []
-    for profile in list_profiles() if target == "all" else [resolve(target).profile]:
+    for profile in list_profiles() if target == "all" else [_named(target)]:
         try:
             found.append(predict_summary(summary, profile, threads=threads))
         except UsageError as error:
@@ -52,3 +55,10 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     return Predictions(
         model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params), predictions=tuple(found)
     )
+
+
+def _named(target: str) -> DeviceProfile:
+    resolved = resolve(target)
+    if resolved.note:
+        log.info(resolved.note)
+    return resolved.profile

@@ -37,8 +37,8 @@ class Prediction(Record):
 
     `distance` says how far the model lies from the measurements behind the rates: the natural logarithm of how many
     times it is smaller or larger than theirs, or the share of time in operators that were never counted if that is
-    more, plus one where the model has loops or branches. Zero is inside; the interval is widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by
-    operator class.
+    more, plus one where the model has loops or branches. Zero is inside; the interval is widened by 1 + distance / 4, a
+    judgement. `by_operator` is milliseconds by operator class.
     """
 
     target: str

@@ -65,7 +65,7 @@ def wire(model: ModelProto) -> Wiring:
         inferred = shape_inference.infer_shapes(_without_weights(model), strict_mode=False, data_prop=True).graph
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
         words = " ".join(str(error).split())[:200]
-        raise BadInput(f"the shapes in this model contradict each other ({words}); export it again") from error
+        raise BadInput(f"onnx cannot infer the shapes in this model ({words}); export it again") from error
     shapes: dict[str, tuple[int, ...]] = {}
     itemsize: dict[str, int] = {}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -75,6 +75,10 @@ def wire(model: ModelProto) -> Wiring:
         shapes[tensor.name] = tuple(tensor.dims)
         itemsize[tensor.name] = _itemsize(tensor.data_type)
         weights[tensor.name] = _count(tensor)
+    for sparse in model.graph.sparse_initializer:
+        shapes[sparse.values.name] = tuple(sparse.dims)
+        itemsize[sparse.values.name] = _itemsize(sparse.values.data_type)
+        weights[sparse.values.name] = _count(sparse.values)
     for node in model.graph.node:
         value = _constant_value(node)
         if value is not None:
@@ -82,6 +86,7 @@ def wire(model: ModelProto) -> Wiring:
             weights[node.output[0]] = _count(value)
     nodes = tuple(node for node in model.graph.node if node.op_type != "Constant")
     inputs = frozenset(value.name for value in model.graph.input) - weights.keys()
+    _check_order(nodes, {*weights, *inputs})
     return Wiring(
         nodes=nodes,
         shapes=shapes,
@@ -93,6 +98,17 @@ def wire(model: ModelProto) -> Wiring:
         inputs=inputs,
         outputs=frozenset(value.name for value in model.graph.output),
     )
+
+
+def _check_order(nodes: tuple[NodeProto, ...], known: set[str]) -> None:
+    for node in nodes:
+        for name in node.input:
+            if name and name not in known:
+                raise BadInput(
+                    f"node {node.name[:60]!r} ({node.op_type[:40]}) reads {name[:60]!r}, which nothing before it "
+                    "makes; export the model again"
+                )
+        known.update(node.output)
 
 
 def _without_weights(model: ModelProto) -> ModelProto:

@@ -1,4 +1,4 @@
-"""What a student is asked to match: a teacher's logits, or labels. Pure functions; all return a scalar mean over the batch.
+"""What a student is asked to match: a teacher's logits, or labels. Pure functions, scalar means over the batch.
 
 Every loss is computed in float32 whatever the precision of the forward pass, since a softmax over bfloat16 logits loses
 the small probabilities that distillation is about.
@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-# Keeps a constant row of logits finite; far below the spread of any row that says something.
-SPREAD_FLOOR = 1e-6
+# Keeps a row of equal logits finite, and its gradient bounded; far below the spread of a row that says something.
+SPREAD_FLOOR = 1e-3
 
 
 class DistillationLoss(Protocol):

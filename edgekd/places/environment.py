@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from edgekd.places.benchmark_program import conditions
+from edgekd.benchmark_program import conditions
 
 FLAGS = (
     *("avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "fma"),

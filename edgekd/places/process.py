@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgekd import benchmark_program
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.runtimes import in_one_line
 
-PROGRAM = Path(__file__).with_name("benchmark_program.py")
+PROGRAM = Path(benchmark_program.__file__)
 
 STAGES = {"import": "importing the runtime", "load": "loading the model", "first": "the first run", "steady": "timing"}
 

@@ -10,6 +10,7 @@ from edgekd.rendering.outline import (
     flattened,
     metric_names,
     missing_data,
+    most_changed,
     recalls,
     teacher_worth,
 )
@@ -148,20 +149,19 @@ def _parity(report: Report) -> str:
 
 
 def _classes(report: Report) -> str:
-    shown = recalls(report.per_class)
+    known = recalls(report.per_class)
+    shown = most_changed(known)
     rows = [
         (
-            escape(r.name),
-            f"{100 * r.teacher:.1f} %",
-            f"{100 * r.shipped:.1f} %",
-            f"{100 * (r.shipped - r.teacher):+.1f} points",
+            escape(row.name),
+            f"{100 * row.teacher:.1f} %",
+            f"{100 * row.shipped:.1f} %",
+            f"{100 * (row.shipped - row.teacher):+.1f} points",
         )
-        for r in shown
+        for row in shown
     ]
-    title = "Recall by class"
-    if len(shown) < len(report.per_class):
-        title += f" (the {len(shown)} of {len(report.per_class)} that changed most)"
-    return _table_section(title, ("Class", "Teacher", "Shipped", "Change"), rows)
+    which = f" (the {len(shown)} of {len(known)} that changed most)" if len(shown) < len(known) else ""
+    return _table_section(f"Recall by class{which}", ("Class", "Teacher", "Shipped", "Change"), rows)
 
 
 def _operators(report: Report) -> str:

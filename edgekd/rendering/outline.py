@@ -1,5 +1,6 @@
 """What the sections of a report say, before Markdown or HTML give it a form; so that both say the same."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,15 +94,20 @@ def teacher_worth(report: Report) -> str:
 
 
 def recalls(per_class: Mapping[str, Mapping[str, float]]) -> tuple[ClassRecall, ...]:
-    """Classes by what they lost, most first; of more than 30, only the 15 that changed most."""
-    rows = [
-        ClassRecall(name, row["teacher"], row["shipped"])
-        for name, row in per_class.items()
-        if "teacher" in row and "shipped" in row
-    ]
-    if len(rows) > ALL_CLASSES_UP_TO:
-        rows = sorted(rows, key=lambda row: -abs(row.shipped - row.teacher))[:CHANGED_CLASSES]
-    return tuple(sorted(rows, key=lambda row: row.shipped - row.teacher))
+    """Classes by what they lost, most first. A class without test images has no recall, and is left out."""
+    rows = (
+        ClassRecall(name, row.get("teacher", math.nan), row.get("shipped", math.nan)) for name, row in per_class.items()
+    )
+    known = (row for row in rows if math.isfinite(row.teacher) and math.isfinite(row.shipped))
+    return tuple(sorted(known, key=lambda row: row.shipped - row.teacher))
+
+
+def most_changed(rows: tuple[ClassRecall, ...]) -> tuple[ClassRecall, ...]:
+    """All of up to 30 classes; of more, the 15 that changed most, in the order they came in."""
+    if len(rows) <= ALL_CLASSES_UP_TO:
+        return rows
+    changed = sorted(rows, key=lambda row: -abs(row.shipped - row.teacher))[:CHANGED_CLASSES]
+    return tuple(row for row in rows if row in changed)
 
 
 def metric_names(report: Report) -> tuple[str, ...]:

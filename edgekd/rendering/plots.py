@@ -1,10 +1,12 @@
 """Which plots a report has, each with its caption; what there are no figures for is left out."""
 
+import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from markupsafe import Markup
 
-from edgekd.rendering.outline import recalls
+from edgekd.rendering.outline import most_changed, recalls
 from edgekd.rendering.svg.bars import Bar, bar_of, bars
 from edgekd.rendering.svg.curves import training_curves
 from edgekd.rendering.svg.histogram import latency_histogram
@@ -27,7 +29,7 @@ def comparison_plots(report: Report) -> list[Plot]:
     """Size and p95 latency of teacher, student and what shipped."""
     models = [(key, report.models.get(key)) for key in ("teacher", "student", "shipped")]
     known = [(key, figures) for key, figures in models if figures is not None]
-    latencies = [(key, f.latency_p95_ms) for key, f in known if f.latency_p95_ms is not None]
+    latencies = [(key, f.latency_p95_ms) for key, f in known if _finite(f.latency_p95_ms)]
     sizes = [(key, _exact(f.size_kib, "KiB")) for key, f in known if f.size_kib is not None]
     plots = [
         _figure_bars("Size", "file size", sizes, "Bytes on disk of each exported file; exact."),
@@ -46,14 +48,14 @@ def pareto_plot(report: Report) -> Plot | None:
             "shipped" if c.chosen else "plain",
         )
         for index, c in enumerate(report.candidates, start=1)
-        if c.latency_p95_ms is not None and c.score is not None
+        if _finite(c.latency_p95_ms) and _finite(c.score)
     ]
     left_out = len(report.candidates) - len(points)
     teacher = report.models.get("teacher")
     if not points:
         return None
     score = teacher.score.value if teacher is not None and teacher.score is not None else None
-    if teacher is not None and teacher.latency_p95_ms is not None and teacher.score is not None:
+    if teacher is not None and _finite(teacher.latency_p95_ms) and _finite(teacher.score):
         points.append(Point("teacher", teacher.latency_p95_ms, teacher.score, "teacher"))
     limits = {budget.metric: budget.limit for budget in report.budgets}
     drawn = pareto(
@@ -82,10 +84,11 @@ def training_plot(report: Report) -> Plot | None:
 
 def class_plot(report: Report) -> Plot | None:
     """Recall by class, teacher against shipped."""
-    rows = recalls(report.per_class)
+    known = recalls(report.per_class)
+    rows = most_changed(known)
     caption = "Ring: teacher. Dot: shipped. The classes that lost most come first."
-    if len(rows) < len(report.per_class):
-        caption += f" Shown are the {len(rows)} of {len(report.per_class)} classes that changed most."
+    if len(rows) < len(known):
+        caption += f" Shown are the {len(rows)} of {len(known)} classes that changed most."
     return Plot("Recall by class", recall_by_class(rows), caption) if rows else None
 
 
@@ -151,6 +154,10 @@ def _figure_bars(title: str, what: str, rows: list[tuple[str, Number]], caption:
 
 def _title(key: str) -> str:
     return next(title for name, title in MODEL_TITLES.items() if name == key)
+
+
+def _finite(number: Number | None) -> TypeGuard[Number]:
+    return number is not None and math.isfinite(number.value)
 
 
 def _exact(value: float, unit: str) -> Number:

@@ -185,7 +185,7 @@ def _examine(
     return figures, recall, float((validation.argmax(1) == expected).mean())
 
 
-def _for_target(model: onnx.ModelProto, runtime: str, profile: DeviceProfile, here: Bench) -> dict[str, Number]:
+def _for_target(model: onnx.ModelProto, runtime: str, profile: DeviceProfile, here: Bench) -> dict[str, Number | None]:
     if profile.name == HOST:
         steady = here.memory.steady_kib
         memory = Number(value=steady, low=steady, high=steady, unit="KiB", word="measured", place=HOST, n=1)

@@ -7,7 +7,9 @@ from edgekd.record import Record
 from edgekd.results import Candidate, Number
 
 DEFAULT_DROP = 0.02
-"""Score that quantization may cost against the teacher where no `drop` budget is set: two points."""
+"""Score that the shipped file may lose against the teacher where no `drop` budget is set: two points."""
+QUANTIZATION_DROP = 0.005
+"""Where fp32 has lost too much already, quantization may cost half a point more, but not become a reason of its own."""
 
 
 class Choice(Record):
@@ -28,6 +30,7 @@ def choose(
     rejected: dict[str, str],
     validation: dict[str, float],
     teacher_validation: float | None,
+    target: str,
     budgets: Sequence[Budget] = (),
 ) -> Choice:
     """Take the fastest candidate that is not slower than fp32 on the target and loses no more score than allowed.
@@ -43,21 +46,21 @@ def choose(
     """
     baseline = next(c for c in candidates if c.scheme == "fp32")
     allowed = next((b.limit for b in budgets if b.metric == "drop"), DEFAULT_DROP)
+    reference, warnings = teacher_validation, []
+    if _loses_too_much(baseline, validation, teacher_validation, allowed):
+        warnings.append(f"fp32 itself {_loses_too_much(baseline, validation, teacher_validation, allowed)}")
+        reference, allowed = validation[baseline.id], QUANTIZATION_DROP
     reasons: dict[str, str] = {}
     eligible = []
     for candidate in candidates:
-        reason = rejected.get(candidate.id) or _loses_too_much(candidate, validation, teacher_validation, allowed)
+        reason = rejected.get(candidate.id) or _loses_too_much(candidate, validation, reference, allowed)
         if reason is None and candidate is not baseline:
             reason = _not_faster(candidate, baseline)
         if reason is None:
             eligible.append(candidate)
         else:
             reasons[candidate.id] = reason
-    warnings = []
-    if not eligible:
-        eligible = [baseline]
-        warnings.append(f"no candidate stays within {100 * allowed:g} points of the teacher; fp32 ships all the same")
-    winner = min(eligible, key=lambda c: (_budgets_broken(c, budgets), _milliseconds(c), c.size_kib or 0.0))
+    winner = min(eligible, key=lambda c: (_budgets_broken(c, budgets, target), _milliseconds(c), c.size_kib or 0.0))
     return Choice(
         candidates=tuple(_explain(c, winner, baseline, reasons, validation, teacher_validation) for c in candidates),
         warnings=tuple(warnings),
@@ -98,9 +101,9 @@ def _milliseconds(candidate: Candidate) -> float:
     return candidate.latency_p50_ms.value if candidate.latency_p50_ms else float("inf")
 
 
-def _budgets_broken(candidate: Candidate, budgets: Sequence[Budget]) -> int:
+def _budgets_broken(candidate: Candidate, budgets: Sequence[Budget], target: str) -> int:
     others = [b for b in budgets if b.metric != "drop"]
-    outcomes = judge(others, candidate, None, target="", allow_estimate=True, load_ms=None)
+    outcomes = judge(others, candidate, None, target=target, allow_estimate=True, load_ms=None)
     return sum(o.verdict == "missed" for o in outcomes)
 
 
@@ -113,10 +116,10 @@ def _explain(
     teacher: float | None,
 ) -> Candidate:
     if candidate.id == winner.id:
-        reason = reasons.get(candidate.id) or _why_chosen(candidate, baseline, validation, teacher)
+        reason = _why_chosen(candidate, baseline, validation, teacher)
         return candidate.model_copy(update={"chosen": True, "reason": reason})
-    reason = reasons.get(candidate.id)
-    if reason is None:
+    reason = reasons.get(candidate.id, "")
+    if not reason:
         reason = f"{winner.id} is faster: {_milliseconds(winner):.3g} against {_milliseconds(candidate):.3g} ms"
     return candidate.model_copy(update={"chosen": False, "reason": reason})
 

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +23,9 @@ from edgekd.students.build import build_student
 from edgekd.students.pruning import rebuild
 from edgekd.students.student import Student
 from edgekd.tasks.classification import paired_difference
-from edgekd.training.duration import fit_steps
 from edgekd.training.loop import Trained, train
 from edgekd.training.plan import Plan, learning_rate_for
-from edgekd.training.precision import choose_accelerator, settle_precision
+from edgekd.training.schedule import settle_steps
 from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
@@ -92,8 +90,9 @@ def distill(
             f"A {teacher.kind} cannot be pruned or trained; give --student timm:NAME or file.py:build, or none."
         )
     example = torch.zeros(1, *preprocessing.shape)
-    torch.manual_seed(plan.seed)
-    student = build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=plan.keep_macs)
+    student = build_student(
+        spec, teacher.module, example, num_classes=outputs, keep_macs=plan.keep_macs, seed=plan.seed
+    )
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
     splits = {name: open_split(data, name) for name in ("train", "val")}
@@ -162,26 +161,21 @@ def plan_training(
     Raises:
         UsageError: an unreadable time, a time too short for one step, or a GPU that is not there.
     """
-    per_epoch = -(-len(train_split) // plan.batch_size)
     rate = learning_rate_for("sgd", carries_weights=student.initialised, batch_size=plan.batch_size)
-    chosen = {
-        "steps": (plan.epochs or DEFAULT_EPOCHS) * per_epoch,
-        "batch_size": min(plan.batch_size, len(train_split)),
+    chosen: dict[str, Any] = {
+        "steps": 1,
+        "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate or rate,
         "loss": plan.loss,
         "temperature": plan.temperature,
         "augment": plan.augment or ("crop" if preprocessing.channels == 1 else "crop+flip"),
-        "evaluate_every": per_epoch,
         "seed": plan.seed,
     }
     weights = {name: getattr(plan, name) for name in ("distill_weight", "label_weight")}
-    chosen |= {name: value for name, value in weights.items() if value is not None}
-    settled = settle_precision(Plan(**chosen), student.module, choose_accelerator(plan.accelerator))
-    if plan.time is None:
-        return settled
-    steps = fit_steps(
-        settled,
-        seconds=parse_time(plan.time),
+    return settle_steps(
+        Plan(**chosen, **{name: value for name, value in weights.items() if value is not None}),
+        epochs=None if plan.time else plan.epochs or DEFAULT_EPOCHS,
+        time=plan.time,
         student=student.module,
         teacher=teacher,
         train=train_split,
@@ -190,19 +184,6 @@ def plan_training(
         accelerator=plan.accelerator,
         control=control,
     )
-    return settled.model_copy(update={"steps": steps, "evaluate_every": min(per_epoch, max(1, steps // 10))})
-
-
-def parse_time(text: str) -> float:
-    """Seconds of "90s", "20m" or "1.5h".
-
-    Raises:
-        UsageError: it has no such form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UsageError(f"--time {text!r} is no time; write it like 20m, 90s or 1.5h.")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _stored(path: Path, decide: Callable[[], Plan]) -> Plan:

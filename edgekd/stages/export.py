@@ -13,15 +13,14 @@ from torch import nn
 
 from edgekd.data.materialise import open_split
 from edgekd.device import RuntimeOnDevice
-from edgekd.exporting.onnx_export import export_onnx
+from edgekd.exporting.onnx_export import check_export, export_onnx
 from edgekd.exporting.onnx_input import adopt_onnx
 from edgekd.formats.read import LoadedModel
 from edgekd.latency.graph import summarise
-from edgekd.parity import check_parity
+from edgekd.onnx_graph import opset_of
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.record import Record
 from edgekd.results import Parity
-from edgekd.runtimes import predict_batches
 
 log = logging.getLogger(__name__)
 
@@ -97,21 +96,18 @@ def _export_module(
 def _describe(
     path: Path, module: nn.Module, inputs: npt.NDArray[np.float32], exporter: str, notes: tuple[str, ...]
 ) -> ExportedModel:
-    with torch.inference_mode():
-        reference = module(torch.from_numpy(inputs))
-    reference = reference[0] if isinstance(reference, (tuple, list)) else reference
-    parity = check_parity(reference.numpy(), predict_batches(path, [inputs]), name="logits", where=path.name)
+    parity = check_export(module, path, inputs)
     model = onnx.load(path)
     summary = summarise(model)
-    log.info("%s: opset %d, max |difference| %.1e", path.name, model.opset_import[0].version, parity.max_abs)
+    log.info("%s: opset %d, max |difference| %.1e", path.name, opset_of(model), max(p.max_abs for p in parity))
     return ExportedModel(
         file=path.name,
         exporter=exporter,
-        opset=model.opset_import[0].version,
+        opset=opset_of(model),
         ir_version=model.ir_version,
         macs=summary.macs,
         params=summary.params,
-        parity=(parity,),
+        parity=parity,
         notes=notes,
     )
 

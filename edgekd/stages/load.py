@@ -18,7 +18,7 @@ from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
 from edgekd.results import Figures
-from edgekd.students.build import count_macs
+from edgekd.students.macs import count_macs
 from edgekd.tasks.classification import CLASSIFICATION, near_chance, score_number
 from edgekd.training.evaluate import predict_logits
 
@@ -143,8 +143,7 @@ def _write_splits(folder: Path, plan: Recipe, preprocessing: Preprocessing, list
 
 def _settle_classes(manifest: DataManifest | None, teacher: LoadedModel, outputs: int) -> tuple[str, ...] | None:
     if manifest and manifest.labelled:
-        check_classes(manifest.classes, outputs)
-        return manifest.classes
+        return check_classes(manifest.classes, outputs, largest_label=manifest.largest_label)
     labels = teacher.metadata.get("labels")
     return tuple(labels) if labels and len(labels) == outputs else None
 
@@ -155,7 +154,7 @@ def _score_teacher(
     logits = {}
     splits: dict[str, Split] = {}
     for name in ("val", "test"):
-        splits[name] = open_split(folder / "data", name)  # type: ignore[arg-type]
+        splits[name] = open_split(folder / "data", name)
         logits[name] = predict_logits(teacher.module, splits[name], preprocessing)
         np.save(folder / f"teacher_{name}_logits.npy", logits[name])
     test, labels = logits["test"], splits["test"].labels

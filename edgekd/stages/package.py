@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from edgekd import __version__
 from edgekd.data.materialise import open_split
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.record import Record
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_batches
 from edgekd.sbom import software_bill
+from edgekd.version import __version__
 from edgekd.workspace import file_sha256
 
 PARITY_VECTORS = 8

@@ -10,7 +10,7 @@ nothing has fixed can shrink: their producers, followers and consumers are known
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,14 +19,18 @@ from edgekd.errors import BadInput
 from edgekd.students.macs import DENSE
 from edgekd.students.widths import ChannelGroup, Member, rounding
 
-ELEMENTWISE = frozenset(
-    "relu relu6 hardtanh silu hardswish hardsigmoid sigmoid tanh gelu elu selu celu leaky_relu mish softplus clamp"
-    " clamp_min clamp_max abs neg square sqrt exp pow dropout feature_dropout alpha_dropout clone contiguous detach"
-    " alias to _to_copy lift_fresh_copy".split()
+# fmt: off
+ELEMENTWISE = (
+    "relu", "relu6", "hardtanh", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "gelu", "elu", "selu", "celu",
+    "leaky_relu", "mish", "softplus", "clamp", "clamp_min", "clamp_max", "abs", "neg", "square", "sqrt", "exp", "pow",
+    "dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias", "to", "_to_copy",
 )
-POOLING = frozenset("max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d"
-                    " adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d".split())  # fmt: skip
-NO_DATA = frozenset("sym_size _assert_tensor_metadata _assert_scalar".split())
+POOLING = (
+    "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_max_pool2d", "upsample_nearest2d", "upsample_bilinear2d",
+)
+NO_DATA = ("sym_size", "_assert_tensor_metadata", "_assert_scalar")
+# fmt: on
 
 
 @dataclass
@@ -104,7 +108,7 @@ def channel_groups(module: nn.Module, example: Tensor) -> tuple[ChannelGroup, ..
 
 
 def _operator(node: fx.Node) -> str:
-    name = node.target.name() if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
+    name = str(node.target.name()) if isinstance(node.target, torch._ops.OpOverload) else str(node.target)  # type: ignore[no-untyped-call]
     return name.removeprefix("aten::").partition(".")[0].removesuffix("_")
 
 
@@ -130,6 +134,10 @@ def _tied(layers: Iterable[nn.Module]) -> frozenset[int]:
     return frozenset(tensor for tensor, owners in owned.items() if owners > 1)
 
 
+def _input(node: fx.Node) -> fx.Node:
+    return cast(fx.Node, node.args[0])
+
+
 def _fix_inputs(trace: _Trace, node: fx.Node) -> None:
     for source in node.all_input_nodes:
         trace.fix(source)
@@ -146,7 +154,7 @@ def _pass_on(trace: _Trace, node: fx.Node) -> None:
 
 def _pool(trace: _Trace, node: fx.Node) -> None:
     """Pooling and resizing act on the dimensions behind the channels, so the channels must be dimension 1 of 3 or 4."""
-    source = node.args[0]
+    source = _input(node)
     if source in trace.at and trace.at[source][1] == 1 and len(_shape(source)) == len(_shape(node)) >= 3:
         trace.at[node] = trace.at[source]
     else:
@@ -154,7 +162,7 @@ def _pool(trace: _Trace, node: fx.Node) -> None:
 
 
 def _mean(trace: _Trace, node: fx.Node) -> None:
-    source = node.args[0]
+    source = _input(node)
     dims = node.args[1] if len(node.args) > 1 else None
     rank = len(_shape(source))
     reduced = [int(dim) % rank for dim in dims] if isinstance(dims, (list, tuple)) else []
@@ -165,7 +173,7 @@ def _mean(trace: _Trace, node: fx.Node) -> None:
 
 
 def _pad(trace: _Trace, node: fx.Node) -> None:
-    source, padding = node.args[0], node.args[1]
+    source, padding = _input(node), node.args[1]
     behind = len(_shape(source)) - 1 - trace.at[source][1] if source in trace.at else -1
     if isinstance(padding, (list, tuple)) and len(padding) <= 2 * behind:
         trace.at[node] = trace.at[source]
@@ -175,7 +183,7 @@ def _pad(trace: _Trace, node: fx.Node) -> None:
 
 def _flatten(trace: _Trace, node: fx.Node) -> None:
     """Flattening from the channels on: each channel becomes consecutive features, counted where they are consumed."""
-    source = node.args[0]
+    source = _input(node)
     start = node.args[1] if len(node.args) > 1 else 0
     end = node.args[2] if len(node.args) > 2 else -1
     if source in trace.at and start == trace.at[source][1] == 1 and end in (-1, len(_shape(source)) - 1):
@@ -205,7 +213,7 @@ def _residual(trace: _Trace, node: fx.Node) -> None:
 
 
 def _batch_norm(trace: _Trace, node: fx.Node) -> None:
-    source = node.args[0]
+    source = _input(node)
     layer = _owner(trace, node.args[3], "running_mean", (nn.modules.batchnorm._BatchNorm,))
     group, dim = trace.at.get(source, (-1, -1))
     if layer is not None and dim == 1 and _shape(source)[1] == trace.width[trace.find(group)]:
@@ -217,7 +225,7 @@ def _batch_norm(trace: _Trace, node: fx.Node) -> None:
 
 def _dense(trace: _Trace, node: fx.Node) -> None:
     """A convolution or linear layer: consumes the group that reaches it and begins one of its own."""
-    source, weight = node.args[0], node.args[1]
+    source, weight = _input(node), node.args[1]
     layer = _owner(trace, weight, "weight", DENSE)
     if layer is None:
         return _fix_inputs(trace, node)
@@ -239,7 +247,7 @@ def _dense(trace: _Trace, node: fx.Node) -> None:
 
 
 def _depthwise(trace: _Trace, node: fx.Node, layer: str, width: int) -> None:
-    source = node.args[0]
+    source = _input(node)
     if source in trace.at and trace.width[trace.find(trace.at[source][0])] == width:
         trace.add(source, Member(layer, "through"))
         trace.at[node] = trace.at[source]

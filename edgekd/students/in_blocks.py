@@ -4,6 +4,8 @@ What a channel is worth is read off the weights alone: the squared norm of the f
 of its batch normalisation, times the squared norm of the weights that read it, as a share of its group's sum.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -43,9 +45,9 @@ def channel_worth(layers: dict[str, nn.Module], group: ChannelGroup) -> Tensor:
         layer = layers[member.layer]
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             if layer.affine:
-                gain *= (layer.weight.detach().double().square() + layer.bias.detach().double().square()).sqrt()
+                gain *= torch.hypot(layer.weight.detach().double(), layer.bias.detach().double())
             continue
-        weight = layer.weight.detach().double()
+        weight = cast(Tensor, layer.weight).detach().double()
         if member.role == "in":
             read += weight.transpose(0, 1).reshape(group.width, -1).square().sum(1)
         elif member.role == "out":

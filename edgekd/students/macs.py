@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,8 @@ def count_macs(module: nn.Module, example: Tensor) -> int:
     """Return the multiply-accumulates of one sample of `example` `(batch, ...)`, in evaluation mode.
 
     Convolutions, linear layers and the matrix products of attention count; biases, normalisation, activations and
-    pooling do not, which is the convention of published figures (ResNet-18 at 224 pixels: 1.814 G). The count is half of
-    what `torch.utils.flop_counter` reports.
+    pooling do not, which is the convention of published figures (ResNet-18 at 224 pixels: 1.814 G). The count is half
+    of what `torch.utils.flop_counter` reports.
     """
     with evaluating(module), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(example[:1])
@@ -43,11 +43,11 @@ def count_params(module: nn.Module) -> int:
 
 
 def layer_costs(module: nn.Module, example: Tensor) -> dict[str, LayerCost]:
-    """Return the cost of every convolution and linear layer that one sample of `example` `(batch, ...)` runs through."""
+    """Return the cost of every convolution and linear layer that a sample of `example` `(batch, ...)` runs through."""
     costs: dict[str, LayerCost] = {}
 
     def record(name: str, layer: nn.Module, output: Tensor) -> None:
-        outputs, inputs, *kernel = layer.weight.shape
+        outputs, inputs, *kernel = cast(Tensor, layer.weight).shape
         positions = output[:1].numel() // outputs * math.prod(kernel)
         before = costs[name].positions if name in costs else 0
         costs[name] = LayerCost(before + positions, inputs, outputs)

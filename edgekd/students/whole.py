@@ -63,7 +63,8 @@ def remove_channels(teacher: nn.Module, example: Tensor, removed: Removed) -> nn
     pruner = _pruner(_trainable(teacher), example)
     for group in _dependents(pruner, removed):
         group.prune()
-    return pruner.model.requires_grad_(True).eval()
+    student: nn.Module = pruner.model
+    return student.requires_grad_(True).eval()
 
 
 def _trainable(teacher: nn.Module) -> nn.Module:
@@ -120,7 +121,7 @@ def _removed(pruner: Any, found: list[tuple[ChannelGroup, Tensor]], widths: list
 
 
 def _checked(pruner: Any, teacher: nn.Module, example: Tensor, removed: Removed) -> nn.Module:
-    """Return the teacher without these channels. Raises GraphMismatch where it does not run or computes another thing."""
+    """Return the teacher without these channels. Raises GraphMismatch where it does not run or differs."""
     try:
         student = remove_channels(teacher, example, removed)
         _check_same_function(pruner, student, example, removed)

@@ -1,4 +1,4 @@
-"""How wide each group of channels becomes: the least worth lost per multiply-accumulate saved, until enough is saved."""
+"""How wide each group of channels becomes: the least worth lost per operation saved, until enough is saved."""
 
 import math
 from collections.abc import Sequence

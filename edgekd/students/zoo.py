@@ -35,8 +35,8 @@ def proposal(example: Tensor, macs: int) -> str:
 def architecture(spec: str, example: Tensor, *, num_classes: int) -> tuple[nn.Module, dict[str, Any], tuple[str, ...]]:
     """Return the untrained architecture of `spec`, the plan that rebuilds it, and notes on what was fitted.
 
-    `example` is one input. timm's and torchvision's networks are fitted to images `(batch, channels, height, width)`: the
-    first layer takes as many channels, and where images of at most 64 pixels would end as a single pixel, the strides
+    timm's and torchvision's networks are fitted to `example`, images `(batch, channels, height, width)`: the first
+    layer takes as many channels, and where images of at most 64 pixels would end as a single pixel, the strides
     before the first block go. Weights come from torch's random state. Raises UsageError for unknown names and BadInput
     where the network does not run on the example.
     """
@@ -48,7 +48,8 @@ def architecture(spec: str, example: Tensor, *, num_classes: int) -> tuple[nn.Mo
         maps = _maps(module, example) if max(example.shape[2:]) <= SMALL_IMAGE else []
         if maps and min(maps[-1][1]) < LEAST_MAP:
             dropped = _drop_stem_strides(module, [layer for layer, _ in maps])
-            notes.append(f"For images this small, {spec} works without the stride of {' and '.join(dropped)}.")
+            if dropped:
+                notes.append(f"For images this small, {spec} works without the stride of {' and '.join(dropped)}.")
     _check_outputs(module, spec, example, num_classes)
     return module, {"mode": "architecture", "spec": spec, "num_classes": num_classes}, tuple(notes)
 
@@ -86,7 +87,7 @@ def _maps(module: nn.Module, example: Tensor) -> list[tuple[nn.Module, tuple[int
     try:
         with torch.no_grad():
             module(example[:1])
-    except RuntimeError:
+    except (RuntimeError, ValueError, AssertionError):
         maps.append((nn.Identity(), (0, 0)))
     finally:
         for hook in hooks:
@@ -95,7 +96,7 @@ def _maps(module: nn.Module, example: Tensor) -> list[tuple[nn.Module, tuple[int
 
 
 def _drop_stem_strides(module: nn.Module, layers: list[nn.Module]) -> list[str]:
-    """Set the first strided convolution's stride to 1, and remove the max pooling that follows it; return their names."""
+    """Set the first strided convolution's stride to 1 and remove the max pooling behind it; return their names."""
     names = {layer: name for name, layer in module.named_modules()}
     strided = [layer for layer in layers if layer in names and _pair(layer.stride) != (1, 1)]
     dropped = []

@@ -132,7 +132,7 @@ def identity_of(
 
 def _tensors(state: State) -> Tensors:
     tensors = {"random.cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     parts = {"student": state.student.state_dict(), "average": state.average.state_dict(), "best": state.best}
     tensors |= {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}

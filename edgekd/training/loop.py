@@ -80,7 +80,7 @@ def train(
         BadInput: outputs and labels do not fit, or training diverges for good.
         KeyboardInterrupt: Ctrl-C; by then the checkpoint is written.
     """
-    check_plan(plan, teacher, train)
+    check_plan(plan, teacher, train, val)
     place = choose_accelerator(accelerator)
     settled = settle_precision(plan, student, place)
     settings = [settled.model_dump(mode="json"), preprocessing.model_dump(mode="json"), place, teacher is not None]
@@ -153,7 +153,7 @@ def _tick(run: Run, phase: str, loss: float, step_s: float) -> Tick:
 
 
 def _truth(run: Run, val: Split) -> Truth:
-    """The validation labels, or the teacher's word where there are none. Raises BadInput on labels without an output."""
+    """The validation labels, or the teacher's word where there are none. Raises BadInput on a label too many."""
     logits = _predict(run, run.state.student, Split(val.images[:1], None), "32-true")
     if val.labels is not None:
         check_classes(logits, val.labels)
@@ -200,7 +200,7 @@ def _finish(run: Run, val: Split, truth: Truth, *, resumed: bool) -> Trained:
     right = correct(_predict(run, state.student, val, "32-true"), truth.classes)
     for module in (state.student, run.teacher):
         if module is not None:
-            module.to("cpu").to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            module.to("cpu").to(memory_format=torch.contiguous_format)
     return Trained(
         curve=Curve(steps=tuple(ledger.steps), losses=tuple(ledger.losses), scores=tuple(ledger.scores)),
         score=float(right.mean()),

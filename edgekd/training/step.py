@@ -24,13 +24,18 @@ from edgekd.training.views import View, ViewReader, as_input
 from edgekd.training.weights import recalibrate_batch_norm, update_average
 
 log = logging.getLogger(__name__)
+# Fabric says at every start which precision it was given, which the results say already.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 MAX_RECOVERIES = 3
 
 
 @dataclass(frozen=True)
 class Run:
-    """What does not change while a run goes on, and the `state` that does. `module` and `updater` are Fabric's wraps."""
+    """What does not change while a run goes on, and the `state` that does.
+
+    `module` and `updater` are the student and its optimizer as Fabric wraps them.
+    """
 
     plan: Plan
     preprocessing: Preprocessing
@@ -52,12 +57,7 @@ def prepare(
     plan: Plan,
     place: Literal["cpu", "cuda"],
 ) -> Run:
-    """Set a run up at step 0, with the student's batch-norm statistics taken anew.
-
-    Raises:
-        UsageError: the plan names an unknown loss or optimizer, or there is neither a teacher nor a label.
-    """
-    check_plan(plan, teacher, train)
+    """Set a run up at step 0, with the student's batch-norm statistics taken anew; `plan` has its precisions."""
     fabric = Fabric(accelerator=place, devices=1, precision=cast(Any, plan.precision))
     fabric.launch()
     views = ViewReader(train, plan, augment="none" if preprocessing.identity else plan.augment)
@@ -86,24 +86,26 @@ def choose_layout(modules: list[nn.Module], inputs: torch.Tensor) -> torch.memor
         return torch.contiguous_format
     try:
         for module in modules:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
             with torch.no_grad():
                 module(inputs.contiguous(memory_format=torch.channels_last))
     except RuntimeError:
         log.info("training runs in the plain memory layout, because a model does not run channels last")
         for module in modules:
-            module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            module.to(memory_format=torch.contiguous_format)
         return torch.contiguous_format
     return torch.channels_last
 
 
-def check_plan(plan: Plan, teacher: nn.Module | None, train: Split) -> None:
+def check_plan(plan: Plan, teacher: nn.Module | None, train: Split, val: Split) -> None:
     """Refuse, in one sentence, what cannot be trained. Raises UsageError or BadInput."""
     if plan.loss not in LOSSES:
         raise UsageError(f"there is no loss {plan.loss!r}{did_you_mean(plan.loss, LOSSES)}")
-    if not len(train):
-        raise BadInput("there is no training image; give data with at least one")
-    if teacher is None and train.labels is None:
+    if not len(train) or not len(val):
+        raise BadInput(
+            f"the data have {len(train)} training and {len(val)} validation images; give at least one of each"
+        )
+    if teacher is None and (train.labels is None or val.labels is None):
         raise UsageError("data without labels can only be learned from a teacher, so no control can be trained on them")
 
 
@@ -143,7 +145,7 @@ def recover(run: Run) -> None:
         raise BadInput(
             f"training diverged: at step {ledger.step} of {run.plan.steps} the loss is no number for the "
             f"{MAX_RECOVERIES + 1}th time, although the learning rate was halved {MAX_RECOVERIES} times; "
-            f"give a learning rate far below {run.plan.learning_rate:g}, or check the images for values that are no numbers"
+            f"give a learning rate far below {run.plan.learning_rate:g}, or check the images for NaN"
         )
     ledger.recoveries += 1
     ledger.rate_scale /= 2

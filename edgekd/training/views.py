@@ -103,7 +103,7 @@ def as_input(
 
 
 def _random_bits(indices: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.uint64]:
-    """64 random bits per index: the output function of SplitMix64 (Steele, Lea and Flood 2014), keyed by seed and epoch."""
+    """64 random bits per index, keyed by seed and epoch: SplitMix64's output function (Steele, Lea and Flood 2014)."""
     key = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     with np.errstate(over="ignore"):
         bits = key + (indices.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -120,4 +120,4 @@ def _shift(draws: npt.NDArray[np.uint64], side: int) -> npt.NDArray[np.int64]:
 def _mirrored(side: int, shift: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Pixel positions (batch, side) after a shift, mirrored at the edges without repeating the edge pixel."""
     positions = np.abs(np.arange(side) + shift[:, None])
-    return np.where(positions >= side, 2 * (side - 1) - positions, positions)
+    return np.asarray(np.where(positions >= side, 2 * (side - 1) - positions, positions), np.int64)

@@ -49,3 +49,7 @@ def test_disjoint_and_complete(labels: list[int], seed: int) -> None:
     assert sorted(everything.tolist()) == list(range(len(array)))
     assert set(array[taken["train"]].tolist()) == set(labels)
     assert all(len(part) > 0 for part in taken.values())
+
+
+def test_the_total_is_rounded() -> None:
+    assert len(divide(None, 16, ("val",), seed=0)["val"]) == 2  # 1.6 images

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.places.benchmark_program import KEPT_SAMPLES, InputSpec, kept_ms, made_up_input, measure, warm_up
+from edgekd.benchmark_program import KEPT_SAMPLES, InputSpec, kept_ms, made_up_input, measure, warm_up
 from edgekd.places.process import PROGRAM
 
 
@@ -55,8 +55,8 @@ def test_what_a_runtime_refuses_is_in_the_result(tmp_path: Path) -> None:
 def test_openvino_is_imported_without_its_telemetry() -> None:
     pytest.importorskip("openvino")
     code = (
-        f"import runpy, sys; sys.path.insert(0, {str(PROGRAM.parents[2])!r});"
-        "from edgekd.places.benchmark_program import import_runtime;"
+        f"import runpy, sys; sys.path.insert(0, {str(PROGRAM.parents[1])!r});"
+        "from edgekd.benchmark_program import import_runtime;"
         "openvino = import_runtime('openvino');"
         "print(openvino.__name__, [m for m, v in sys.modules.items() if m.startswith('openvino_telemetry') and v])"
     )

@@ -76,7 +76,7 @@ def test_every_figure_stands_with_its_word_and_interval() -> None:
     text = words(render_html(report()))
     assert "19.4 ms [12.6, 26.2] ○ estimated for raspberry-pi-4" in text
     assert "92.88 % [92.47, 93.29] ● measured on host" in text
-    assert "0.520 [0.500, 0.540] ● measured on host" in text
+    assert "0.520 x [0.500, 0.540] ● measured on host" in text
     assert "41.7 ms ● measured on host" in text
 
 

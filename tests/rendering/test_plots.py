@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from edgekd.rendering import plots
-from edgekd.rendering.outline import recalls
+from edgekd.rendering.outline import most_changed, recalls
 from edgekd.rendering.svg.bars import Bar, bars
 from edgekd.rendering.svg.curves import training_curves
 from edgekd.rendering.svg.drawing import Scale, fit, span, tag, text_width, ticks
@@ -209,11 +209,11 @@ def test_curves_of_one_point_and_of_flat_scores_are_drawn() -> None:
 
 def test_of_many_classes_the_most_changed_are_shown() -> None:
     thirty = {f"c{i}": {"teacher": 0.9, "shipped": 0.9 - i / 1000} for i in range(30)}
-    assert len(recalls(thirty)) == 30
+    assert len(most_changed(recalls(thirty))) == 30
     many = {f"c{i}": {"teacher": 0.9, "shipped": 0.9 - i / 1000} for i in range(31)} | {
         "up": {"teacher": 0.5, "shipped": 0.9}
     }
-    shown = recalls(many)
+    shown = most_changed(recalls(many))
     assert [r.name for r in shown] == [f"c{i}" for i in range(30, 16, -1)] + ["up"]
     plot = plots.class_plot(sample["sample_report"]().model_copy(update={"per_class": many}))
     assert plot is not None and "Shown are the 15 of 32 classes" in plot.caption
@@ -225,3 +225,16 @@ def test_a_meter_shows_the_limit_inside_the_track() -> None:
     ElementTree.fromstring(str(drawn))
     unknown = BudgetOutcome(metric="drop", limit=0.0, unit="fraction", verdict="inconclusive")
     assert budget_meter(unknown) == ""
+
+
+def test_a_class_without_images_and_a_figure_that_is_no_number_are_left_out() -> None:
+    nan = float("nan")
+    assert [
+        r.name for r in recalls({"a": {"teacher": 1.0, "shipped": nan}, "b": {"teacher": 1.0, "shipped": 0.5}})
+    ] == ["b"]
+    report: Report = sample["sample_report"]()
+    broken = report.candidates[0].latency_p95_ms
+    assert broken is not None
+    lost = report.candidates[0].model_copy(update={"latency_p95_ms": broken.model_copy(update={"value": nan})})
+    plot = plots.pareto_plot(report.model_copy(update={"candidates": (lost, *report.candidates[1:])}))
+    assert plot is not None and "2 of 5" in plot.caption and "nan" not in plot.drawing

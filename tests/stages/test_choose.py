@@ -30,6 +30,7 @@ def decide(*candidates: Candidate, scores=None, teacher=0.90, budgets=(), reject
         rejected=rejected or {},
         validation=validation,
         teacher_validation=teacher,
+        target="pi",
         budgets=parse_budgets(budgets),
     )
 
@@ -84,11 +85,14 @@ def test_a_broken_candidate_never_ships() -> None:
     assert choice.candidates[1].reason == "mostly noise"
 
 
-def test_when_nothing_is_allowed_fp32_ships_with_a_warning() -> None:
-    choice = decide(candidate("fp32", 10), candidate("int8_static", 4), scores={"fp32": 0.80, "int8_static": 0.79})
+def test_where_fp32_itself_lost_too_much_quantization_is_held_against_fp32() -> None:
+    fp32, static = candidate("fp32", 10), candidate("int8_static", 4)
+    choice = decide(fp32, static, scores={"fp32": 0.80, "int8_static": 0.797})
+    assert choice.chosen.scheme == "int8_static"
+    assert choice.warnings == ("fp32 itself loses 10.00 points on validation; 2 are allowed",)
+    choice = decide(fp32, static, scores={"fp32": 0.80, "int8_static": 0.79})
     assert choice.chosen.scheme == "fp32"
-    assert "no candidate stays within 2 points" in choice.warnings[0]
-    assert choice.chosen.reason == "loses 10.00 points on validation; 2 are allowed"
+    assert choice.candidates[1].reason == "loses 1.00 points on validation; 0.5 are allowed"
 
 
 def test_a_candidate_inside_the_budgets_beats_a_faster_one_outside() -> None:

@@ -10,10 +10,12 @@ import torchvision
 from torch import Tensor, nn
 
 from edgekd.errors import BadInput, UsageError
+from edgekd.formats.read import read_model
 from edgekd.students.channels import channel_groups
 from edgekd.students.in_blocks import prune_in_blocks
 from edgekd.students.macs import count_macs
 from edgekd.students.pruning import prune, rebuild
+from edgekd.students.whole import GraphMismatch, prune_whole
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -116,11 +118,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def exported(module: nn.Module, example: Tensor) -> nn.Module:
-    batch = torch.export.Dim("batch")
-    return torch.export.export(module, (torch.cat([example] * 2),), dynamic_shapes=({0: batch},)).module()
-
-
 TEACHERS = {
     "option-A resnet": (lambda: CifarResNet(3), (32, 32), "in blocks"),
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=7), (32, 48), "whole"),
@@ -205,12 +202,41 @@ def test_groups_of_a_squeeze_and_excitation_block_are_coupled() -> None:
     assert "features.0.0" not in groups or groups["features.0.0"].width == 16
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_exported_programs_are_pruned_too(name: str) -> None:
-    teacher, example = seeded(getattr(torchvision.models, name)(num_classes=6)), noise(1, 3, 32, 32)
-    student = prune(torch.fx.symbolic_trace(teacher), example, keep_macs=0.5)
-    assert student.macs <= student.teacher_macs / 2
-    assert student.module(torch.cat([example] * 2)).shape == (2, 6)
+@pytest.mark.parametrize(
+    ("name", "mode"), [("resnet18", "whole"), ("mobilenet_v2", "whole"), ("option-A", "in blocks")]
+)
+def test_exported_programs_are_pruned_too(name: str, mode: str, tmp_path: Path) -> None:
+    build = CifarResNet if name == "option-A" else getattr(torchvision.models, name)
+    module = seeded(build(1) if name == "option-A" else build(num_classes=10))
+    example, batch = noise(2, 3, 32, 32), {0: torch.export.Dim("batch")}
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=(batch,)), tmp_path / "teacher.pt2")
+    teacher = read_model(tmp_path / "teacher.pt2").module
+    assert isinstance(teacher, torch.fx.GraphModule)
+    student = prune(teacher, example, keep_macs=0.5)
+    assert student.plan["mode"] == mode
+    assert student.macs <= student.teacher_macs / 2 == count_macs(module, example) / 2
+    assert student.module(noise(3, 3, 32, 32)).shape == (3, 10)
+
+
+class Mirrored(nn.Module):
+    """Reads its channels in reverse, which a graph of dependencies takes for an element-wise operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)
+        self.conv3, self.head = nn.Conv2d(16, 16, 3), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv3(functional.relu(self.conv2(self.conv1(x).flip(1))))
+        return self.head(x.mean((2, 3)))
+
+
+def test_a_graph_that_is_silently_wrong_is_noticed() -> None:
+    teacher, example = seeded(Mirrored()), noise(1, 3, 12, 12)
+    with pytest.raises(GraphMismatch, match="does not compute"):
+        prune_whole(teacher, example, macs_to_save=1)
+    student = prune(teacher, example, keep_macs=0.7)
+    assert student.plan["mode"] == "in blocks" and "conv1" not in student.plan["kept"]
 
 
 def test_hopeless_teacher_is_refused_with_a_proposal() -> None:

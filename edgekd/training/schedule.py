@@ -1,0 +1,174 @@
+"""How long to train: passes over the data or a wall-clock budget, turned once into a number of steps.
+
+A probe times a few real steps and a real evaluation; the steps that follow from it are stored by the caller, so a
+resumed run does not measure again and ends where the first would have.
+"""
+
+import copy
+import logging
+import math
+import re
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from edgekd.data.split import Split
+from edgekd.errors import UsageError
+from edgekd.preprocessing import Preprocessing
+from edgekd.training.evaluate import predict_logits
+from edgekd.training.plan import Plan
+from edgekd.training.precision import Accelerator, choose_accelerator, repeatable, settle_precision
+from edgekd.training.step import Run, advance, check_plan, prepare
+
+log = logging.getLogger(__name__)
+
+MOST_EVALUATIONS, FEWEST_EVALUATIONS = 20, 4
+EVALUATION_SHARE = 0.1
+# Part of the budget that is not planned away: saving, and a machine slower than while it was probed.
+SLACK = 0.05
+PROBE_SECONDS, PROBE_STEPS, MOST_PROBE_STEPS, PROBE_IMAGES = 6.0, 3, 50, 512
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one step with the teacher, of one without, and of one pass of one module over the validation split."""
+
+    distill_s: float
+    control_s: float
+    evaluate_s: float
+
+
+def settle_steps(
+    plan: Plan,
+    *,
+    epochs: int | None,
+    time: str | None,
+    student: nn.Module,
+    teacher: nn.Module | None,
+    train: Split,
+    val: Split,
+    preprocessing: Preprocessing,
+    accelerator: Accelerator = "auto",
+    control: bool = True,
+) -> Plan:
+    """Return `plan` with its steps, evaluations and precisions settled, for student and `control` alike.
+
+    Exactly one of `epochs` and `time` (such as "20m", for both runs together) is given. The student is not changed.
+
+    Raises:
+        UsageError: the time is unreadable or too short for one step of each run, or the plan cannot be run.
+    """
+    if (epochs is None) == (time is None):
+        raise UsageError("say how long to train by epochs or by time, by one of the two")
+    check_plan(plan, teacher, train, val)
+    settled = settle_precision(plan, student, choose_accelerator(accelerator))
+    if epochs is not None:
+        steps = epochs * (len(train) // min(plan.batch_size, len(train)))
+        evaluations = min(MOST_EVALUATIONS, max(FEWEST_EVALUATIONS, epochs))
+    else:
+        costs = measure_costs(
+            settled,
+            student=student,
+            teacher=teacher,
+            train=train,
+            val=val,
+            preprocessing=preprocessing,
+            accelerator=accelerator,
+        )
+        seconds = parse_seconds(str(time))
+        evaluations = fit_evaluations(seconds, costs, control=control)
+        steps = fit_steps(seconds, costs, control=control, evaluations=evaluations)
+        rate = min(plan.batch_size, len(train)) / costs.distill_s
+        log.info("%s is enough for %d steps at %.0f images/s with the teacher", time, steps, rate)
+    return settled.model_copy(update={"steps": steps, "evaluate_every": math.ceil(steps / evaluations)})
+
+
+def fit_evaluations(seconds: float, costs: Costs, *, control: bool) -> int:
+    """Return how many evaluations each run has: as many as a tenth of the budget pays for, within 4 and 20."""
+    affordable = EVALUATION_SHARE * seconds / (_evaluation_s(costs, control=control) or math.inf)
+    return max(FEWEST_EVALUATIONS, min(MOST_EVALUATIONS, int(affordable)))
+
+
+def fit_steps(seconds: float, costs: Costs, *, control: bool, evaluations: int) -> int:
+    """Return the steps that each run can do when student and control together may take `seconds`.
+
+    Counted are the steps of both, their evaluations (of the student and of its running average) with the one at step 0,
+    one last pass of what ships in full precision taken as twice an evaluation, and some slack.
+
+    Raises:
+        UsageError: not even one step fits.
+    """
+    per_step = costs.distill_s + (costs.control_s if control else 0.0)
+    fixed = (evaluations + 2) * _evaluation_s(costs, control=control)
+    steps = int(((1 - SLACK) * seconds - fixed) / per_step)
+    if steps < 1:
+        enough = math.ceil((fixed + per_step) / (1 - SLACK))
+        raise UsageError(f"--time {seconds:g}s is too short to train in: one step takes at least {enough}s in all")
+    return steps
+
+
+def measure_costs(
+    plan: Plan,
+    *,
+    student: nn.Module,
+    teacher: nn.Module | None,
+    train: Split,
+    val: Split,
+    preprocessing: Preprocessing,
+    accelerator: Accelerator = "auto",
+) -> Costs:
+    """Time steps and an evaluation on copies of the student; `plan` has its precisions settled."""
+    place = choose_accelerator(accelerator)
+    part = Split(val.images[:PROBE_IMAGES], None)
+    # So many steps that the warm-up never leaves its beginning: a probe shall not diverge.
+    short = plan.model_copy(update={"steps": 1_000_000, "recalibration_batches": 0})
+    teachers = (teacher,) if teacher is None or train.labels is None else (teacher, None)
+    with repeatable(plan.seed, threads=torch.get_num_threads()):
+        runs = [
+            prepare(
+                copy.deepcopy(student), teacher=one, train=train, preprocessing=preprocessing, plan=short, place=place
+            )
+            for one in teachers
+        ]
+        try:
+            steps = _step_seconds(runs)
+            how = {"device": runs[0].fabric.device, "precision": plan.precision, "layout": runs[0].layout}
+            started = time.perf_counter()
+            predict_logits(runs[0].state.student, part, preprocessing, **how)  # type: ignore[arg-type]
+            evaluate_s = (time.perf_counter() - started) * len(val) / len(part)
+        finally:
+            for run in runs:
+                run.views.close()
+    return Costs(steps[0], min(steps), evaluate_s)
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of "90s", "20m", "1.5h" or "1h30m". Raises UsageError."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text.strip() or not total:
+        raise UsageError(f"--time {text!r} is no length of time; write it like 90s, 20m or 1h30m")
+    return total
+
+
+def _evaluation_s(costs: Costs, *, control: bool) -> float:
+    return 2 * costs.evaluate_s * (2 if control else 1)
+
+
+def _step_seconds(runs: list[Run]) -> list[float]:
+    """The median of a few steps of each run, after one of warm-up; in turns, so that a busy moment hits them alike."""
+    taken: list[list[float]] = []
+    for run in runs:
+        advance(run)
+    while len(taken) < PROBE_STEPS or (sum(map(sum, taken)) < PROBE_SECONDS and len(taken) < MOST_PROBE_STEPS):
+        turn = []
+        for run in runs:
+            started = time.perf_counter()
+            advance(run)
+            turn.append(time.perf_counter() - started)
+        taken.append(turn)
+    return [statistics.median(column) for column in zip(*taken, strict=True)]

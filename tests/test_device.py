@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edgekd.device import list_profiles, load_profile, resolve
+from edgekd.errors import BadInput, UsageError
+from edgekd.resources import data_folder
+from edgekd.this_machine import numerics_for
+
+
+def own_profile(folder: Path, **changes: object) -> Path:
+    content = yaml.safe_load((data_folder("device_profiles") / "raspberry-pi-4.yaml").read_text())
+    content.update(changes)
+    path = folder / "board.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_promised_devices_are_there_under_the_names_of_their_files():
+    promised = {
+        *("raspberry-pi-zero-2-w", "raspberry-pi-3b-plus", "raspberry-pi-4", "raspberry-pi-5", "jetson-orin-nano"),
+        *("rk3588", "rk3566", "android-mid-range", "android-flagship", "intel-n100"),
+    }
+    profiles = list_profiles()
+    assert {profile.name for profile in profiles} == promised
+    assert {path.stem for path in data_folder("device_profiles").glob("*.yaml")} == promised
+
+
+@pytest.mark.parametrize("profile", list_profiles(), ids=lambda profile: profile.name)
+def test_profiles_agree_with_their_own_instruction_set(profile):
+    dot_product = {"asimddp", "avx_vnni"} & set(profile.isa)
+    assert profile.latency.level == ("dotprod" if dot_product else "neon")
+    arm = any(flag.startswith("armv") for flag in profile.isa)
+    assert profile.numerics == numerics_for("aarch64" if arm else "x86_64", frozenset(profile.isa))
+    assert "openvino" not in profile.runtimes or not arm or "fphp" in profile.isa
+    assert profile.latency.threads <= profile.cores
+
+
+def test_raspberry_pi_is_the_5_and_says_so_with_the_alternatives():
+    found = resolve("raspberry-pi")
+    assert found.profile.name == "raspberry-pi-5"
+    assert found.note is not None and "taken as raspberry-pi-5" in found.note
+    assert found.note.endswith("alternatives: raspberry-pi-3b-plus, raspberry-pi-4, raspberry-pi-zero-2-w")
+
+
+def test_names_of_their_own_have_no_note_and_aliases_do():
+    assert resolve("raspberry-pi-4").note is None
+    assert resolve("Raspberry Pi 4").profile.name == "raspberry-pi-4"
+    assert resolve("rpi4").note == "rpi4 is taken as raspberry-pi-4"
+
+
+def test_an_unknown_device_gets_the_nearest_name():
+    with pytest.raises(UsageError, match="did you mean 'raspberry-pi-4'"):
+        resolve("rasberry-pi-4")
+    with pytest.raises(UsageError, match="known: android-flagship"):
+        resolve("zx81")
+
+
+def test_a_profile_of_ones_own_is_taken_by_its_path(tmp_path):
+    assert resolve(str(own_profile(tmp_path, name="my-board", memory_mib=77))).profile.memory_mib == 77
+    with pytest.raises(UsageError, match=r"no device profile at '.*absent.yaml'"):
+        resolve(str(tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory_mb": 5}, r"board.yaml: there is no key 'memory_mb'.*'memory_mib'"),
+        ({"cores": "four"}, r"board.yaml: cores: .*integer"),
+        ({"cores": 0}, r"board.yaml: cores: .*greater than 0"),
+        ({"clock_ghz": float("inf")}, r"board.yaml: clock_ghz: .*finite"),
+        ({"sources": {}}, r"board.yaml: no source is given for soc, core"),
+        ({"numerics": {"activations": "int4", "per_channel": True, "reduce_range": False}}, r"numerics.activations"),
+    ],
+)
+def test_a_wrong_profile_is_refused_naming_file_and_key(tmp_path, changes, message):
+    with pytest.raises(BadInput, match=message):
+        load_profile(str(own_profile(tmp_path, **changes)))
+
+
+def test_a_wrong_key_deep_inside_is_named_with_the_nearest(tmp_path):
+    content = yaml.safe_load(own_profile(tmp_path).read_text())["latency"]
+    content["fp32"]["multiplyns"] = 1.0
+    with pytest.raises(BadInput, match=r"'latency.fp32.multiplyns'.*'latency.fp32.multiply_ns'"):
+        load_profile(str(own_profile(tmp_path, latency=content)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", r"board.yaml, line \d+: this is not readable YAML"),
+        ("just words", r"board.yaml: a device profile is a mapping"),
+        ("a: !!python/object/apply:os.system ['true']", r"board.yaml, line 1: this is not readable YAML"),
+    ],
+)
+def test_what_is_no_profile_is_refused(tmp_path, text, message):
+    path = tmp_path / "board.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        load_profile(str(path))
+
+
+def test_a_figure_has_the_source_of_the_nearest_record_that_holds_it():
+    profile = load_profile("raspberry-pi-5")
+    assert profile.source_of("latency.fp32.other_ns") == profile.sources["latency.fp32"]
+    assert profile.source_of("latency.threads") == profile.sources["latency"]
+    assert profile.source_of("runtimes.onnxruntime.max_ir") == profile.sources["runtimes.onnxruntime"]
+    assert profile.source_of("nothing.known") == ""
+
+
+def test_the_host_is_read_from_this_machine():
+    host = resolve("host").profile
+    assert host.name == "host" and host.cores >= 1 and host.memory_mib > 100
+    assert "onnxruntime" in host.runtimes
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "activations", "reduce_range"),
+    [
+        ("x86_64", {"avx2", "avx_vnni"}, "uint8", False),
+        ("x86_64", {"avx512f", "avx512_vnni"}, "uint8", False),
+        ("x86_64", {"avx2", "avx512f"}, "uint8", True),
+        ("aarch64", {"asimd"}, "int8", False),
+    ],
+)
+def test_numerics_follow_the_instruction_set(machine, flags, activations, reduce_range):
+    found = numerics_for(machine, frozenset(flags))
+    assert (found.activations, found.per_channel, found.reduce_range) == (activations, True, reduce_range)
