@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check schema clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -31,6 +31,9 @@ test: .venv/installed
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tests/system_packages.py
 	$(BIN)/pytest --numprocesses 2
+
+schema: .venv/installed
+	$(BIN)/python -c "from edgekd.results import schema_text; print(schema_text(), end='')" > docs/results.schema.json
 
 clean:
 	rm -rf .venv runs build dist

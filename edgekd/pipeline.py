@@ -40,7 +40,7 @@ def run_compress(
         exports = run.export(loaded, distilled)
         quantized = run.quantize(loaded, exports)
         benchmarked = run.benchmark(loaded, exports, quantized)
-        choice = run.choose(loaded, quantized, benchmarked)
+        choice = run.choose(quantized, benchmarked)
         packaged = run.package(loaded, quantized, choice)
         publish_folder(packaged.folder, run.root / "artifact")
         facts = RunFacts(
@@ -202,9 +202,7 @@ class _Run:
 
         return self.workspace.stage("benchmark", made_from, Benchmarked, work)
 
-    def choose(
-        self, loaded: Finished[Loaded], quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]
-    ) -> Finished[Choice]:
+    def choose(self, quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
         budgets = parse_budgets(self.plan.budget)
         found = benchmarked.record
         rejected = {
@@ -219,7 +217,7 @@ class _Run:
                 found.candidates,
                 rejected=rejected,
                 validation=found.validation,
-                teacher_validation=loaded.record.validation_score,
+                teacher=found.models["teacher"].score,
                 target=self.profile.name,
                 budgets=budgets,
             )

@@ -4,6 +4,7 @@ Every figure that was taken or predicted is a `Number`, which carries how it was
 the report is a pure function of them. Units end the name: `latency_p95_ms`, `size_kib`.
 """
 
+import json
 from typing import Any, Literal
 
 from pydantic import Field
@@ -203,3 +204,8 @@ class Report(Record):
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     """What this run could not find out, in sentences."""
+
+
+def schema_text() -> str:
+    """The JSON schema of results.json, as published in `docs/results.schema.json`."""
+    return json.dumps(Report.model_json_schema(by_alias=True), indent=1) + "\n"

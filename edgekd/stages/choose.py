@@ -12,6 +12,10 @@ QUANTIZATION_DROP = 0.005
 """Where fp32 has lost too much already, quantization may cost half a point more, but not become a reason of its own."""
 
 
+_EXACT = 1e-9
+"""0.93 - 0.91 is not over a limit of 0.02 because of binary fractions."""
+
+
 class Choice(Record):
     """The candidates with their reasons, exactly one of them chosen, and what had to be given up."""
 
@@ -29,31 +33,36 @@ def choose(
     *,
     rejected: dict[str, str],
     validation: dict[str, float],
-    teacher_validation: float | None,
+    teacher: Number | None,
     target: str,
     budgets: Sequence[Budget] = (),
 ) -> Choice:
     """Take the fastest candidate that is not slower than fp32 on the target and loses no more score than allowed.
 
     Speed is compared only between figures of the same word: measured on the target where the target was measured,
-    else estimated. Scores are those on validation, so that the test score stays a fair one.
+    else estimated. What the float model lost against the teacher is taken from test; what a scheme costs on top, from
+    validation, so that no scheme is picked for its test score.
 
     Args:
         candidates: every candidate that loads and runs; among them one of scheme fp32.
         rejected: candidate id to the reason why it may not ship whatever its speed.
         validation: candidate id to its score on validation (absent without data).
+        teacher: the teacher's score on test.
         budgets: limits of the user; `drop` replaces DEFAULT_DROP, and candidates inside all others are preferred.
     """
     baseline = next(c for c in candidates if c.scheme == "fp32")
     allowed = next((b.limit for b in budgets if b.metric == "drop"), DEFAULT_DROP)
-    reference, warnings = teacher_validation, []
-    if _loses_too_much(baseline, validation, teacher_validation, allowed):
-        warnings.append(f"fp32 itself {_loses_too_much(baseline, validation, teacher_validation, allowed)}")
-        reference, allowed = validation[baseline.id], QUANTIZATION_DROP
+    lost = _lost(candidates, baseline, validation, teacher)
+    warnings = []
+    if lost.get(baseline.id, 0.0) > allowed + _EXACT:
+        warnings.append(f"fp32 itself {_too_much(lost[baseline.id], allowed)}")
+        allowed = lost[baseline.id] + QUANTIZATION_DROP
     reasons: dict[str, str] = {}
     eligible = []
     for candidate in candidates:
-        reason = rejected.get(candidate.id) or _loses_too_much(candidate, validation, reference, allowed)
+        reason = rejected.get(candidate.id)
+        if reason is None and lost.get(candidate.id, 0.0) > allowed + _EXACT:
+            reason = _too_much(lost[candidate.id], allowed)
         if reason is None and candidate is not baseline:
             reason = _not_faster(candidate, baseline)
         if reason is None:
@@ -62,18 +71,22 @@ def choose(
             reasons[candidate.id] = reason
     winner = min(eligible, key=lambda c: (_budgets_broken(c, budgets, target), _milliseconds(c), c.size_kib or 0.0))
     return Choice(
-        candidates=tuple(_explain(c, winner, baseline, reasons, validation, teacher_validation) for c in candidates),
-        warnings=tuple(warnings),
+        candidates=tuple(_explain(c, winner, baseline, reasons, lost) for c in candidates), warnings=tuple(warnings)
     )
 
 
-def _loses_too_much(
-    candidate: Candidate, validation: dict[str, float], teacher: float | None, allowed: float
-) -> str | None:
-    score = validation.get(candidate.id)
-    if score is None or teacher is None or teacher - score <= allowed + 1e-12:
-        return None
-    return f"loses {100 * (teacher - score):.2f} points on validation; {100 * allowed:g} are allowed"
+def _lost(
+    candidates: Sequence[Candidate], baseline: Candidate, validation: dict[str, float], teacher: Number | None
+) -> dict[str, float]:
+    """Candidate id to the score it loses against the teacher; empty where nothing was scored."""
+    if teacher is None or baseline.score is None or baseline.id not in validation:
+        return {}
+    by_float = teacher.value - baseline.score.value
+    return {c.id: by_float + validation[baseline.id] - validation[c.id] for c in candidates if c.id in validation}
+
+
+def _too_much(lost: float, allowed: float) -> str:
+    return f"loses {100 * lost:.2f} points; {100 * allowed:.3g} are allowed"
 
 
 def _not_faster(candidate: Candidate, baseline: Candidate) -> str | None:
@@ -108,29 +121,21 @@ def _budgets_broken(candidate: Candidate, budgets: Sequence[Budget], target: str
 
 
 def _explain(
-    candidate: Candidate,
-    winner: Candidate,
-    baseline: Candidate,
-    reasons: dict[str, str],
-    validation: dict[str, float],
-    teacher: float | None,
+    candidate: Candidate, winner: Candidate, baseline: Candidate, reasons: dict[str, str], lost: dict[str, float]
 ) -> Candidate:
     if candidate.id == winner.id:
-        reason = _why_chosen(candidate, baseline, validation, teacher)
-        return candidate.model_copy(update={"chosen": True, "reason": reason})
+        return candidate.model_copy(update={"chosen": True, "reason": _why_chosen(candidate, baseline, lost)})
     reason = reasons.get(candidate.id, "")
     if not reason:
         reason = f"{winner.id} is faster: {_milliseconds(winner):.3g} against {_milliseconds(candidate):.3g} ms"
     return candidate.model_copy(update={"chosen": False, "reason": reason})
 
 
-def _why_chosen(candidate: Candidate, baseline: Candidate, validation: dict[str, float], teacher: float | None) -> str:
-    speed = (
-        "nothing allowed is faster"
-        if candidate is baseline
-        else f"{_milliseconds(baseline) / _milliseconds(candidate):.2f} times as fast as fp32"
-    )
-    score = validation.get(candidate.id)
-    if score is None or teacher is None:
+def _why_chosen(candidate: Candidate, baseline: Candidate, lost: dict[str, float]) -> str:
+    if candidate is baseline:
+        speed = "nothing allowed is faster"
+    else:
+        speed = f"{_milliseconds(baseline) / _milliseconds(candidate):.2f} times as fast as fp32"
+    if candidate.id not in lost:
         return f"{speed}; its score is unknown"
-    return f"{speed}; {100 * (teacher - score):+.2f} points lost on validation"
+    return f"{speed}; {100 * (lost[candidate.id] - lost[baseline.id]):.2f} points lost on top of fp32 on validation"

@@ -209,8 +209,7 @@ def _judge(runs: dict[Who, Trained], student: Student, settled: Plan, plan: Reci
         gain = paired_difference(distilled.correct, control.correct, place="host")
         points, low, high = (100 * (value or 0.0) for value in (gain.value, gain.low, gain.high))
         shipped = "student" if gain.value >= 0 else "control"
-        verdict = "distillation paid" if gain.value > 0 else "distillation did not pay"
-        reason = f"{verdict}: {points:+.2f} [{low:+.2f}, {high:+.2f}] points on validation against training alone"
+        reason = f"{points:+.2f} [{low:+.2f}, {high:+.2f}] points on validation against training alone"
     return Distillation(
         student=plan.student or "auto",
         origin=student.origin,

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _PREPROCESSING_OPTIONS = ("input_size", "mean", "std", "scale", "channels", "resize", "crop")
 
+SEEN_BEFORE = 0.03
+"""A teacher this much better on validation than on test has most likely been trained on the validation images."""
+
 
 class Loaded(Record):
     """What came in: the teacher's figures, the data's splits, and the preprocessing that joins them."""
@@ -39,7 +42,6 @@ class Loaded(Record):
     manifest: DataManifest | None
     score_name: str | None
     teacher: Figures
-    validation_score: float | None
     notes: tuple[str, ...]
 
 
@@ -70,10 +72,11 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         macs=count_macs(teacher.module, example) if teacher.onnx_path is None else None,
         params=sum(p.numel() for p in teacher.module.parameters()) or None,
     )
-    score_name, validation_score = None, None
+    score_name: str | None = None
+    seen: tuple[str, ...] = ()
     if manifest:
         score_name = "accuracy" if manifest.labelled else "agreement"
-        figures, validation_score = _score_teacher(folder, teacher, preprocessing, figures, outputs)
+        figures, seen = _score_teacher(folder, teacher, preprocessing, figures, outputs)
     return Loaded(
         kind=teacher.kind,
         sha256=teacher.sha256,
@@ -84,8 +87,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         manifest=manifest,
         score_name=score_name,
         teacher=figures,
-        validation_score=validation_score,
-        notes=(*teacher.notes, *(manifest.notes if manifest else ())),
+        notes=(*teacher.notes, *(manifest.notes if manifest else ()), *seen),
     )
 
 
@@ -150,7 +152,7 @@ def _settle_classes(manifest: DataManifest | None, teacher: LoadedModel, outputs
 
 def _score_teacher(
     folder: Path, teacher: LoadedModel, preprocessing: Preprocessing, figures: Figures, outputs: int
-) -> tuple[Figures, float | None]:
+) -> tuple[Figures, tuple[str, ...]]:
     logits = {}
     splits: dict[str, Split] = {}
     for name in ("val", "test"):
@@ -164,12 +166,17 @@ def _score_teacher(
         )
     if labels is None or splits["val"].labels is None:
         log.info("no labels: students are scored by agreement with the teacher")
-        return figures, None
+        return figures, ()
     score = score_number(test.argmax(1) == labels, place="host")
     log.info("teacher scores %.2f %% on %d test images", 100 * score.value, len(labels))
     complaint = near_chance(score.value, labels, outputs)
     if complaint:
         raise BadInput(complaint)
-    metrics = CLASSIFICATION.metrics(test, labels)
     validation = float((logits["val"].argmax(1) == splits["val"].labels).mean())
-    return figures.model_copy(update={"score": score, "metrics": metrics}), validation
+    figures = figures.model_copy(update={"score": score, "metrics": CLASSIFICATION.metrics(test, labels)})
+    if validation - score.value <= SEEN_BEFORE:
+        return figures, ()
+    return figures, (
+        f"The teacher scores {100 * validation:.1f} % on validation and {100 * score.value:.1f} % on test: it was "
+        "probably trained on the validation images, so scores on validation are too good.",
+    )

@@ -24,7 +24,8 @@ from edgekd.training.evaluate import correct, predict_logits
 from edgekd.training.interrupt import interrupt_deferred
 from edgekd.training.plan import Plan, Precision
 from edgekd.training.precision import Accelerator, choose_accelerator, repeatable, settle_precision
-from edgekd.training.step import Run, advance, check_classes, check_plan, prepare, recover
+from edgekd.training.step import Run, advance, check_classes, check_outputs, check_plan, prepare, recover
+from edgekd.training.weights import set_layout
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ def _truth(run: Run, val: Split) -> Truth:
         return Truth(np.asarray(val.labels, np.int64), None)
     assert run.teacher is not None
     said = torch.from_numpy(_predict(run, run.teacher, val, "32-true"))
+    check_outputs(said.shape[1], logits.shape[1])
     return Truth(said.argmax(dim=1).numpy(), said.softmax(dim=1))
 
 
@@ -200,7 +202,7 @@ def _finish(run: Run, val: Split, truth: Truth, *, resumed: bool) -> Trained:
     right = correct(_predict(run, state.student, val, "32-true"), truth.classes)
     for module in (state.student, run.teacher):
         if module is not None:
-            module.to("cpu").to(memory_format=torch.contiguous_format)
+            set_layout(module.to("cpu"), torch.contiguous_format)
     return Trained(
         curve=Curve(steps=tuple(ledger.steps), losses=tuple(ledger.losses), scores=tuple(ledger.scores)),
         score=float(right.mean()),

@@ -21,7 +21,7 @@ from edgekd.training.evaluate import autocast, logits_of
 from edgekd.training.optimizers import OPTIMIZERS
 from edgekd.training.plan import Plan, average_decay, learning_rate_at
 from edgekd.training.views import View, ViewReader, as_input
-from edgekd.training.weights import recalibrate_batch_norm, update_average
+from edgekd.training.weights import recalibrate_batch_norm, set_layout, update_average
 
 log = logging.getLogger(__name__)
 # Fabric says at every start which precision it was given, which the results say already.
@@ -86,13 +86,13 @@ def choose_layout(modules: list[nn.Module], inputs: torch.Tensor) -> torch.memor
         return torch.contiguous_format
     try:
         for module in modules:
-            module.to(memory_format=torch.channels_last)
+            set_layout(module, torch.channels_last)
             with torch.no_grad():
-                module(inputs.contiguous(memory_format=torch.channels_last))
+                module(inputs.clone(memory_format=torch.channels_last))
     except RuntimeError:
         log.info("training runs in the plain memory layout, because a model does not run channels last")
         for module in modules:
-            module.to(memory_format=torch.contiguous_format)
+            set_layout(module, torch.contiguous_format)
         return torch.contiguous_format
     return torch.channels_last
 
@@ -165,6 +165,12 @@ def teacher_logits(run: Run, inputs: torch.Tensor) -> torch.Tensor:
         return logits_of(run.teacher(inputs), len(inputs)).float()
 
 
+def check_outputs(teacher: int, student: int) -> None:
+    """Refuse a student with another number of outputs than its teacher. Raises BadInput."""
+    if teacher != student:
+        raise BadInput(f"the teacher has {teacher} outputs and the student {student}; they must have the same classes")
+
+
 def check_classes(logits: torch.Tensor | npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> None:
     """Refuse labels that the model has no output for. Raises BadInput."""
     outputs = logits.shape[1]
@@ -183,10 +189,7 @@ def _loss(run: Run, view: View) -> torch.Tensor:
     total = torch.zeros((), device=logits.device)
     if run.teacher is not None and plan.distill_weight:
         teacher = teacher_logits(run, inputs)
-        if teacher.shape != logits.shape:
-            raise BadInput(
-                f"the teacher has {teacher.shape[1]} outputs and the student {logits.shape[1]}; they must have the same"
-            )
+        check_outputs(teacher.shape[1], logits.shape[1])
         total = total + plan.distill_weight * LOSSES[plan.loss](logits, teacher, temperature=plan.temperature)
     label_weight = 1.0 if run.teacher is None else plan.label_weight
     if view.labels is not None and label_weight:

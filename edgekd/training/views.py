@@ -99,7 +99,8 @@ def as_input(
     unit = 255.0 if preprocessing.scale == "0..1" else 1.0
     mean, std = (torch.tensor(each, dtype=torch.float32) for each in (preprocessing.mean, preprocessing.std))
     scaled = values * (1.0 / (unit * std)).to(values.device) + (-mean / std).to(values.device)
-    return scaled.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    # A clone, since one-channel images count as contiguous in either layout and would keep the strides of the other.
+    return scaled.permute(0, 3, 1, 2).clone(memory_format=layout)
 
 
 def _random_bits(indices: npt.NDArray[np.int64], *, seed: int, epoch: int) -> npt.NDArray[np.uint64]:

@@ -7,6 +7,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+def set_layout(module: nn.Module, layout: torch.memory_format) -> None:
+    """Bring every four-dimensional parameter and buffer into a memory layout, values unchanged.
+
+    `Module.to(memory_format=...)` leaves one-channel weights as they are, since they count as contiguous either way.
+    """
+    for value in (*module.parameters(), *module.buffers()):
+        if value.dim() == 4:
+            value.data = value.data.clone(memory_format=layout)
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, module: nn.Module, *, decay: float) -> None:
     """Move `average` towards `module`: a <- decay x a + (1 - decay) x m, over parameters and floating-point buffers.

@@ -62,3 +62,29 @@ def quantized_convolution(*, quantized_output: bool = True, activation: str | No
         nodes.append(helper.make_node("DequantizeLinear", ["yq", "s", "z"], ["y"]))
         last = "y"
     return model(nodes, inputs={"x": [1, 4, 6, 6]}, outputs=[last], weights=weights)
+
+
+def padded_convolution() -> ModelProto:
+    """A 3x3 convolution of stride 2 from (batch, 8, 9, 9), padded by one to the right and below as PyTorch's exporter
+    writes it: pairs from the last axis on, filled up with zeros, paired, reversed, and turned into begins and ends."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["four"], ["zeros"], value=numpy_helper.from_array(np.zeros(1, np.int64))),
+        helper.make_node("Concat", ["last", "zeros"], ["all"], axis=0),
+        helper.make_node("Reshape", ["all", "pairs"], ["paired"]),
+        helper.make_node("Slice", ["paired", "minus", "lowest", "zero", "minus"], ["reversed"]),
+        helper.make_node("Transpose", ["reversed"], ["turned"], perm=[1, 0]),
+        helper.make_node("Reshape", ["turned", "minus"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["pads"], to=TensorProto.INT64),
+        helper.make_node("Pad", ["x", "pads", ""], ["p"], mode="constant"),
+        helper.make_node("Conv", ["p", "w"], ["y"], name="conv", strides=[2, 2]),
+    ]
+    weights = {
+        "four": np.array([4], np.int64),
+        "last": np.array([0, 1, 0, 1], np.int64),
+        "pairs": np.array([-1, 2], np.int64),
+        "minus": np.array([-1], np.int64),
+        "lowest": np.array([-(2**63) + 1], np.int64),
+        "zero": np.array([0], np.int64),
+        "w": np.zeros((16, 8, 3, 3), np.float32),
+    }
+    return model(nodes, inputs={"x": ["batch", 8, 9, 9]}, outputs=["y"], weights=weights)

@@ -1,4 +1,4 @@
-"""Digits small enough to train on in seconds, and nets that have what training can get wrong: batch norm and dropout."""
+"""Digits, small enough to train on in seconds, and nets with what training can get wrong: batch norm and dropout."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

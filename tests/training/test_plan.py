@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from pydantic import ValidationError
@@ -17,7 +15,7 @@ def test_the_rate_warms_up_in_a_line_and_falls_along_half_a_cosine():
     assert rates[55] == pytest.approx(0.2)  # half way between 10 and 100: cos(pi / 2) = 0
     assert rates[40] == pytest.approx(0.4 * 0.75)  # a third of the way: cos(pi / 3) = 1/2
     assert 0 < rates[99] < 0.001
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
 def test_one_step_trains_at_the_peak():
@@ -49,11 +47,11 @@ def test_biases_and_normalisation_do_not_decay(name):
     decayed, plain = parameter_groups(net, 0.5)
     assert decayed["params"] == [net[3].weight] and decayed["weight_decay"] == 0.5
     assert {id(p) for p in plain["params"]} == {id(p) for p in (net[0].bias, net[1].weight, net[1].bias, net[3].bias)}
-    optimizer = OPTIMIZERS[name](net, Plan(steps=1, weight_decay=0.5, learning_rate=0.1))
+    optimizer = OPTIMIZERS[name](net, Plan(steps=1, weight_decay=0.5, learning_rate=0.1, momentum=0))
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     optimizer.step()
     changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"3.weight"}
-    assert math.isclose(float(net[3].weight[0, 0]), float(before["3.weight"][0, 0]) * 0.95, rel_tol=1e-6)
+    torch.testing.assert_close(net[3].weight.detach(), before["3.weight"] * 0.95)

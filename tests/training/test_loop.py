@@ -1,0 +1,268 @@
+import copy
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgekd.data.split import Split
+from edgekd.errors import BadInput, UsageError
+from edgekd.training import step as step_module
+from edgekd.training.loop import train
+from edgekd.training.plan import Plan
+
+PLAN = Plan(steps=60, batch_size=64, evaluate_every=20, learning_rate=0.1, precision="32-true", augment="crop", seed=3)
+
+
+class Cut(Exception):
+    """Stands for a kill: nothing is saved on its way out."""
+
+
+class Distinct(nn.Module):
+    """Records every batch of inputs that passes in train mode."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen.append(inputs.clone())
+        return self.net(inputs)
+
+
+def run(net, digits, folder, *, teacher=None, plan=PLAN, train_split=None, **how):
+    return train(
+        net,
+        teacher=teacher,
+        train=train_split or digits.train,
+        val=digits.val,
+        preprocessing=digits.preprocessing,
+        plan=plan,
+        checkpoint=folder,
+        accelerator="cpu",
+        **how,
+    )
+
+
+def weights(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def teacher(digits, tmp_path_factory):
+    torch.manual_seed(9)
+    torch.set_num_threads(1)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(24, 48, 3, padding=1), nn.BatchNorm2d(48), nn.ReLU(), nn.Dropout(0.2)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10)),
+    )
+    run(net, digits, tmp_path_factory.mktemp("teacher"), plan=PLAN.model_copy(update={"steps": 150}))
+    return net
+
+
+def test_a_distilled_student_learns_and_its_result_is_of_the_weights_it_holds(digits, make_net, teacher, tmp_path):
+    net = make_net(0, dropout=0)
+    result = run(net, digits, tmp_path, teacher=teacher)
+    assert result.score > 0.75
+    assert result.curve.steps == (0, 20, 40, 60)
+    assert result.curve.scores[0] < 0.4 < result.curve.scores[-1]
+    assert result.curve.losses[-1] < result.curve.losses[0]
+    assert (result.steps, result.images, result.accelerator, result.precision) == (60, 60 * 64, "cpu", "32-true")
+    with torch.no_grad():
+        inputs = torch.from_numpy((digits.val.images.transpose(0, 3, 1, 2) / 255.0 - 0.3) / 0.35).float()
+        right = net.eval()(inputs).argmax(dim=1).numpy() == digits.val.labels
+    assert np.array_equal(right, result.correct)
+    assert result.score == pytest.approx(right.mean())
+
+
+def test_the_teacher_stays_in_eval_mode_and_does_not_change(digits, make_net, teacher, tmp_path):
+    watched = copy.deepcopy(teacher).train()
+    before, modes = weights(watched), []
+    watched.register_forward_pre_hook(lambda module, _: modes.append([part.training for part in module.modules()]))
+    run(make_net(0), digits, tmp_path, teacher=watched, plan=PLAN.model_copy(update={"steps": 5}))
+    assert len(modes) >= 5 and not any(any(mode) for mode in modes)
+    assert same(weights(watched), before)
+    assert all(parameter.grad is None for parameter in watched.parameters())
+
+
+def test_student_and_control_start_alike_and_see_the_same_views(digits, make_net, teacher, tmp_path):
+    start = make_net(1)
+    runs = {"student": teacher, "control": None}
+    ends, seen = {}, {}
+    for who, one in runs.items():
+        net = Distinct(copy.deepcopy(start))
+        run(net, digits, tmp_path / who, teacher=one, plan=PLAN.model_copy(update={"steps": 25}))
+        ends[who], seen[who] = weights(net), net.seen
+    assert len(seen["student"]) == len(seen["control"]) >= 25
+    assert all(torch.equal(a, b) for a, b in zip(seen["student"], seen["control"], strict=True))
+    assert not same(ends["student"], ends["control"])
+
+
+def test_a_student_that_ignores_its_teacher_is_the_control_bit_for_bit(digits, make_net, teacher, tmp_path):
+    plan = PLAN.model_copy(update={"steps": 25, "distill_weight": 0.0, "label_weight": 1.0})
+    one, two = make_net(1), make_net(1)
+    run(one, digits, tmp_path / "student", teacher=teacher, plan=plan)
+    run(two, digits, tmp_path / "control", plan=plan)
+    assert same(weights(one), weights(two))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_run_cut_anywhere_ends_with_the_same_bits(digits, make_net, teacher, tmp_path, optimizer):
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    plan = PLAN.model_copy(update={"steps": 30, "evaluate_every": 10, "optimizer": optimizer, "learning_rate": rate})
+    whole = make_net(2)
+    undisturbed = run(whole, digits, tmp_path / "whole", teacher=teacher, plan=plan)
+    for cut_at in (7, 10, 23):
+        folder = tmp_path / f"cut-{cut_at}"
+
+        def cut(tick, cut_at=cut_at):
+            if tick.done == cut_at:
+                raise Cut
+
+        with pytest.raises(Cut):
+            run(make_net(2), digits, folder, teacher=teacher, plan=plan, progress=cut, save_every_s=0)
+        torch.manual_seed(1234)
+        net, ticks = make_net(2), []
+        resumed = run(net, digits, folder, teacher=teacher, plan=plan, progress=ticks.append)
+        assert ticks[0].done == cut_at + 1
+        assert same(weights(net), weights(whole))
+        assert resumed.curve == undisturbed.curve and resumed.resumed and not undisturbed.resumed
+        assert np.array_equal(resumed.correct, undisturbed.correct)
+
+
+def test_a_finished_run_is_not_done_again(digits, make_net, tmp_path):
+    plan = PLAN.model_copy(update={"steps": 10})
+    one, two, ticks = make_net(2), make_net(2), []
+    first = run(one, digits, tmp_path, plan=plan)
+    again = run(two, digits, tmp_path, plan=plan, progress=ticks.append)
+    assert not ticks and same(weights(one), weights(two)) and again.score == first.score
+
+
+def test_control_c_between_steps_saves_and_goes_on_from_there(digits, make_net, tmp_path):
+    def press(tick):
+        if tick.done == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_net(2), digits, tmp_path, progress=press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ticks: list = []
+    run(make_net(2), digits, tmp_path, plan=PLAN, progress=ticks.append)
+    assert ticks[0].done == 6  # the press is heard at the end of the step after it
+
+
+@pytest.mark.parametrize("change", ["plan", "student", "teacher", "data"])
+def test_a_checkpoint_of_another_run_is_not_used(digits, make_net, teacher, tmp_path, change, caplog):
+    def cut(tick):
+        raise Cut
+
+    with pytest.raises(Cut):
+        run(make_net(2), digits, tmp_path, teacher=teacher, progress=cut, save_every_s=0)
+    plan = PLAN.model_copy(update={"steps": 3, "learning_rate": 0.05 if change == "plan" else 0.1})
+    split = Split(digits.train.images[::-1], digits.train.labels[::-1]) if change == "data" else None
+    other = None if change == "teacher" else teacher
+    net = make_net(3 if change == "student" else 2)
+    result = run(net, digits, tmp_path, teacher=other, plan=plan, train_split=split)
+    assert not result.resumed
+    assert "another" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["json", "tensors", "missing"])
+def test_a_damaged_checkpoint_is_not_used(digits, make_net, tmp_path, damage, caplog):
+    plan = PLAN.model_copy(update={"steps": 3})
+    expected = make_net(2)
+    run(expected, digits, tmp_path, plan=plan)
+    tensors = next(tmp_path.glob("state-*.safetensors"))
+    if damage == "json":
+        (tmp_path / "state.json").write_text('{"schema": 1')
+    elif damage == "tensors":
+        data = bytearray(tensors.read_bytes())
+        data[-3] ^= 1
+        tensors.write_bytes(bytes(data))
+    else:
+        tensors.unlink()
+    net = make_net(2)
+    assert not run(net, digits, tmp_path, plan=plan).resumed
+    assert "damaged" in caplog.text and same(weights(net), weights(expected))
+
+
+def test_a_loss_that_is_no_number_costs_half_the_rate_and_not_the_run(digits, make_net, tmp_path, monkeypatch):
+    real, calls = step_module.hard_labels, []
+
+    def poisoned(*args, **how):
+        calls.append(1)
+        return real(*args, **how) * (float("nan") if len(calls) == 45 else 1.0)
+
+    monkeypatch.setattr(step_module, "hard_labels", poisoned)
+    net = make_net(0, dropout=0)
+    result = run(net, digits, tmp_path, plan=PLAN.model_copy(update={"steps": 100}))
+    assert len(result.notes) == 1 and "step 45" in result.notes[0] and "0.5 of the planned" in result.notes[0]
+    assert result.score > 0.5 and all(torch.isfinite(value).all() for value in net.state_dict().values())
+
+
+def test_a_run_that_keeps_diverging_ends_in_a_sentence(digits, make_net, tmp_path, monkeypatch):
+    monkeypatch.setattr(step_module, "hard_labels", lambda logits, labels, **_: logits.sum() * float("nan"))
+    with pytest.raises(BadInput, match="step 4 of 60"):
+        run(make_net(0), digits, tmp_path)
+
+
+def test_unlabelled_data_distil_and_are_scored_by_agreement(digits, make_net, teacher, tmp_path):
+    bare = replace(digits, train=Split(digits.train.images, None), val=Split(digits.val.images, None))
+    net = make_net(0, dropout=0)
+    result = run(net, bare, tmp_path, teacher=teacher)
+    with torch.no_grad():
+        inputs = torch.from_numpy((digits.val.images.transpose(0, 3, 1, 2) / 255.0 - 0.3) / 0.35).float()
+        agreement = (net.eval()(inputs).argmax(1) == teacher.eval()(inputs).argmax(1)).float().mean()
+    assert result.score == pytest.approx(float(agreement), abs=1e-6) and result.score > 0.7
+    with pytest.raises(UsageError, match="teacher"):
+        run(make_net(0), bare, tmp_path / "control")
+
+
+def test_a_net_that_only_runs_in_the_plain_layout_trains(digits, tmp_path):
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.out = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, 10)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.out(self.conv(inputs).relu().view(inputs.shape[0], -1))
+
+    torch.manual_seed(0)
+    assert run(Views(), digits, tmp_path, plan=PLAN.model_copy(update={"learning_rate": 0.02})).score > 0.5
+
+
+def test_outputs_and_labels_that_do_not_fit_are_refused(digits, make_net, teacher, tmp_path):
+    few = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+    with pytest.raises(BadInput, match="labels run from 0 to 9, but the student has 5 outputs"):
+        run(copy.deepcopy(few), digits, tmp_path)
+    bare = replace(digits, train=Split(digits.train.images, None), val=Split(digits.val.images, None))
+    with pytest.raises(BadInput, match="teacher has 10 outputs and the student 5"):
+        run(few, bare, tmp_path, teacher=teacher)
+    with pytest.raises(BadInput, match=r"logits \("):
+        run(nn.Conv2d(1, 2, 3), digits, tmp_path)
+    with pytest.raises(UsageError, match="did you mean 'soft_targets'"):
+        run(make_net(0), digits, tmp_path, teacher=teacher, plan=PLAN.model_copy(update={"loss": "soft_target"}))
+
+
+def test_bfloat16_runs_resume_bit_for_bit_too(digits, make_net, teacher, tmp_path):
+    plan = PLAN.model_copy(update={"steps": 12, "precision": "bf16-mixed", "teacher_precision": "bf16-mixed"})
+
+    def cut(tick):
+        if tick.done == 5:
+            raise Cut
+
+    whole, cut_net, net = make_net(4), make_net(4), make_net(4)
+    run(whole, digits, tmp_path / "whole", teacher=teacher, plan=plan)
+    with pytest.raises(Cut):
+        run(cut_net, digits, tmp_path / "cut", teacher=teacher, plan=plan, progress=cut, save_every_s=0)
+    run(net, digits, tmp_path / "cut", teacher=teacher, plan=plan)
+    assert same(weights(net), weights(whole))
