@@ -21,7 +21,7 @@ from scipy.optimize import nnls
 TABLES = {"neon": "cortex-a53", "dotprod": "cortex-a76"}
 FEATURES = ("macs", "read", "written", "weights")
 MACS_PER_INSTRUCTION = {("neon", "fp32"): 4, ("dotprod", "fp32"): 4, ("neon", "int8"): 8, ("dotprod", "int8"): 16}
-"""Multiply-accumulates of one FMLA, SMULL/SMLAL or SDOT on 128-bit vectors (Arm architecture reference manual)."""
+"""Multiply-accumulates of one FMLA, SMULL/SMLAL or SDOT on 128-bit vectors, by their definition."""
 FLOORED = {"conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "gemm", "matmul"}
 Rows = list[dict[str, str]]
 

@@ -39,8 +39,8 @@ class Rates(Record):
 
     `multiply_ns` is for the instructions that multiply and accumulate, which spread over all threads; `other_ns` for
     all others, which measurements show hardly gain from threads; `bandwidth_gb_s` is how fast weights stream in. `low`
-    and `high` bound the true latency, divided by the estimate, in nine of ten cases; they come from what the fit did
-    not see.
+    and `high` are meant to bound the true latency, divided by the estimate, in nine of ten cases; a profile's source
+    of its rates says whether this band rests on errors of nets left out of the fit or on judgement.
     """
 
     multiply_ns: Positive
@@ -51,7 +51,7 @@ class Rates(Record):
 
 
 class LatencyConstants(Record):
-    """Constants of the predictor for one device at `threads` threads, and the error band they were found to have.
+    """Constants of the predictor for one device at `threads` threads, each with the band of its error.
 
     `level` names the table of counted instructions, `fitted_gmacs` the range of model sizes among the measurements
     behind the rates.

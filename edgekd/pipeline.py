@@ -180,7 +180,7 @@ class _Run:
         here = environment()
         made_from = [
             quantized.digest,
-            self.profile.model_dump(),
+            self.profile.model_dump(exclude={"sources"}),
             [c.model_dump() for c in contenders],
             here["cpu"],
             here["versions"],

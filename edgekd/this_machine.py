@@ -22,7 +22,7 @@ def host_profile() -> DeviceProfile:
     clock = _clock_ghz()
     read = "read from this machine"
     runtimes = _runtimes(cores)
-    guess = "guessed from clock, cores and vector width; nothing was measured"
+    guess = "guessed from clock, cores and vector width; nothing was measured; band: judgement"
     return DeviceProfile(
         name="host",
         title="this machine",
@@ -37,7 +37,7 @@ def host_profile() -> DeviceProfile:
         latency=_rough_constants(flags, cores, clock),
         sources={
             **dict.fromkeys(("soc", "core", "cores", "clock_ghz", "isa", "memory_mib"), read),
-            "numerics": "read from this machine; rules of onnxruntime.quantization's documentation per instruction set",
+            "numerics": "read from this machine; rules of ONNX Runtime's documentation, Quantize ONNX Models",
             **{f"runtimes.{name}": "installed version; ceilings tried with models of one node" for name in runtimes},
             **dict.fromkeys(("latency", "latency.fp32", "latency.int8"), guess),
         },

@@ -1,6 +1,7 @@
 """Bad input gets one clear sentence, the right exit code, no traceback, and nothing half-written under a final name."""
 
 import pickle
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -118,7 +119,7 @@ def test_classes_that_disagree(run, tmp_path: Path, trained_pt2: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (100, 24, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "four.npz", x_train=images, y_train=np.arange(100) % 4)
-    refused(run(trained_pt2, data=tmp_path / "four.npz"), 3, "4", "3")
+    refused(run(trained_pt2, data=tmp_path / "four.npz"), 3, "label 3", "3 outputs")
 
 
 def test_labels_without_images(run, tmp_path: Path, trained_pt2: Path) -> None:
@@ -126,12 +127,20 @@ def test_labels_without_images(run, tmp_path: Path, trained_pt2: Path) -> None:
     refused(run(trained_pt2, data=tmp_path / "labels.npz"), 3, "x_train")
 
 
-def test_images_that_do_not_decode_are_named_and_counted(run, tmp_path: Path, trained_pt2: Path) -> None:
+def test_images_that_do_not_decode_are_named_and_counted(run, tmp_path: Path, trained_pt2: Path, stripes_folder) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(stripes_folder / "train", images)
+    for index in range(30):
+        (images / "vertical" / f"broken{index:02d}.png").write_bytes(b"not a png")
+    refused(run(trained_pt2, data=images), 3, "broken", "1 %")
+
+
+def test_a_folder_of_nothing_but_broken_images(run, tmp_path: Path, trained_pt2: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for index in range(20):
             (tmp_path / "images" / name / f"{index}.png").write_bytes(b"not a png")
-    refused(run(trained_pt2, data=tmp_path / "images"), 3, "60", ".png")
+    refused(run(trained_pt2, data=tmp_path / "images"), 3, "none of the 60 images", "a/0.png")
 
 
 def test_a_near_chance_teacher_stops_the_run(run, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ Examples:
   edgekd devices show raspberry-pi-4
 """
 
+from collections.abc import Iterator
+
 import typer
+from rich.padding import Padding
 
 from edgekd.cli.tables import console, print_json, table
 from edgekd.device import DeviceProfile
@@ -49,20 +52,25 @@ def command(
 def _show(profile: DeviceProfile, note: str | None) -> None:
     out = console()
     out.print(f"{profile.name}: {profile.title}" + (f"  ({note})" if note else ""))
-    values = profile.model_dump(mode="json", exclude={"sources", "name", "title"})
-    rows = table("", "", "source")
-    rows.columns[1].justify = rows.columns[2].justify = "left"
-    for key, value in _flat(values):
-        rows.add_row(key, value, profile.source_of(key) or "")
-    out.print(rows)
+    by_source: dict[str, list[tuple[str, str]]] = {}
+    for key, value in _flat(profile.model_dump(mode="json", exclude={"sources", "name", "title"})):
+        by_source.setdefault(profile.source_of(key), []).append((key, value))
+    for source, rows in by_source.items():
+        out.print()
+        for key, value in rows:
+            out.print(f"{key:<22}{value}", style="bold")
+        out.print(Padding(source, (0, 0, 0, 4), expand=False))
 
 
-def _flat(values: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    rows = []
+def _flat(values: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values; the figures of one rate are one row."""
     for key, value in values.items():
-        name = f"{prefix}{key}"
-        rows += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, _plain(value))]
-    return rows
+        if not isinstance(value, dict):
+            yield f"{prefix}{key}", _plain(value)
+        elif any(isinstance(inner, dict) for inner in value.values()):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
 
 
 def _plain(value: object) -> str:

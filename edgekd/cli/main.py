@@ -24,6 +24,9 @@ COMMANDS: dict[str, str] = {
     "demo": "The whole job on an embedded data set; needs nothing else.",
 }
 
+_INTERRUPTED = 130
+"""What a shell makes of SIGINT (128 + 2); typer turns an interrupt into this code too."""
+
 HELP = """One command turns a trained PyTorch model into a file that provably fits the device.
 
 \b
@@ -64,17 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
-        code = app(args=list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=list(arguments), standalone_mode=False) or 0)
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from here")
-        return 130
+        code = _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`edgekd ... | head`): not a failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except typer.Exit as stop:
-        return stop.exit_code
+        code = stop.exit_code
     except typer.TyperException as error:
         _say(f"{error.format_message()} See: edgekd {arguments[0]} --help")
         return 2
@@ -85,6 +86,9 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
             raise
         _say(str(error))
         return error.exit_code
+    if code == _INTERRUPTED:
+        _say("interrupted; the same command goes on from here")
+    return code
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,12 @@ def peek(source: str, *, classes_file: Path | None = None, trust_code: bool = Tr
     found = open_source(source, classes_file=classes_file, trust_code=trust_code)
     seen = _sample(found)
     if not seen:
-        raise BadInput(f"none of the images sampled from {source!r} decodes; are these image files?")
+        first = next(iter(found.parts.values()))
+        count = sum(part.count for part in found.parts.values())
+        raise BadInput(
+            f"{source}: none of the {count} images decodes, as far as looked at, the first being {first.name(0)}; "
+            "give PNG, JPEG or other image files"
+        )
     sizes = {(height, width) for height, width, _, _ in seen}
     inputs = {is_input for _, _, _, is_input in seen}
     if len(inputs) > 1:

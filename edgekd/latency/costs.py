@@ -18,8 +18,8 @@ _MULTIPLIES_PER_MAC: dict[tuple[Level, str], float] = {
     ("neon", "int8"): 3 / 16,
     ("dotprod", "int8"): 1 / 16,
 }
-"""128-bit instructions per multiply-accumulate: FMLA does 4, SDOT 16, and SMULL + SMLAL + SADALP together 16 (Arm
-Architecture Reference Manual; the sequence is that of ONNX Runtime's NEON kernel)."""
+"""128-bit instructions per multiply-accumulate: by their definition FMLA does 4, SDOT 16, and SMULL + SMLAL + SADALP
+together 16, the sequence of ONNX Runtime's NEON kernel."""
 _MULTIPLYING = frozenset(("conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "gemm", "matmul", "recurrent"))
 _STANDS_FOR = {"recurrent": "gemm", "other": "activation"}
 """Classes that were never counted take the costs of their likest."""
@@ -35,8 +35,9 @@ class Instructions:
 
 
 def instructions(node: NodeCost, level: Level) -> Instructions:
-    """Return what ONNX Runtime 1.31 executes for a node; an estimate, about 1 % off for dense convolutions in float,
-    10-20 % in int8 and up to 90 % for some activations (errors printed by benchmarks/instruction_costs.py)."""
+    """Return what ONNX Runtime 1.31 executes for a node; an estimate, 1-2 % off for dense convolutions in float,
+    8-16 % in int8, 48 % for grouped ones in int8 and up to 90 % for activations there (mean errors printed by
+    benchmarks/instruction_costs.py)."""
     precision = "int8" if node.precision == "int8" else "fp32"
     if node.operator == "view":
         return Instructions(0.0, 800.0)

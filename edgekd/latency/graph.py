@@ -48,14 +48,16 @@ class NodeCost:
 @dataclass(frozen=True)
 class GraphSummary:
     """A model at batch 1. `operators` counts the file's nodes by ONNX type; `nodes` are what is left after folding;
-    `hidden` counts the If, Loop and Scan nodes among them, whose bodies were not looked into. `weight_bytes` is the
-    size of the stored tensors, `activation_bytes` the peak of the live activations."""
+    `hidden` counts the If, Loop and Scan nodes among them, whose bodies were not looked into; `unsized` names those
+    without multiply-accumulates that write a tensor whose size is known only when they run, and that was counted as one
+    element. `weight_bytes` is the size of the stored tensors, `activation_bytes` the peak of the live activations."""
 
     macs: int
     params: int
     operators: dict[str, int]
     nodes: tuple[NodeCost, ...]
     hidden: int
+    unsized: tuple[str, ...]
     weight_bytes: int
     activation_bytes: int
 
@@ -73,7 +75,7 @@ def summarise(model: ModelProto) -> GraphSummary:
 
     Parameters are the elements of stored floating-point and integer tensors except scales, zero points, shapes and
     indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". Raises BadInput
-    where shapes that are needed cannot be inferred.
+    where the shapes that multiply-accumulates are counted from are not known before the model runs.
     """
     wiring = wire(model)
     folding = fold(wiring)
@@ -88,6 +90,7 @@ def summarise(model: ModelProto) -> GraphSummary:
         operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         nodes=nodes,
         hidden=sum(node.op_type in ("If", "Loop", "Scan") for node in wiring.nodes),
+        unsized=tuple(_title(wiring.nodes[at]) for at in groups if wiring.unsized(wiring.nodes[at])),
         weight_bytes=sum(count * wiring.itemsize[name] for name, count in wiring.weights.items()),
         activation_bytes=peak_activation_bytes(wiring, folding),
     )
@@ -98,6 +101,10 @@ def as_if(nodes: tuple[NodeCost, ...], precision: Precision) -> tuple[NodeCost, 
     if precision != "int8":
         return tuple(replace(node, precision=precision) for node in nodes if node.operator != "quantize")
     return tuple(replace(node, precision="int8") if node.operator in HAS_INTEGER_KERNEL else node for node in nodes)
+
+
+def _title(node: NodeProto) -> str:
+    return f"{(node.name or ' '.join(node.output))[:60]!r} ({node.op_type[:40]})"
 
 
 def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> NodeCost:

@@ -1,5 +1,6 @@
 """What a node is to the predictor: its operator class and its multiply-accumulates."""
 
+import math
 from collections.abc import Callable
 
 from onnx import NodeProto, helper
@@ -115,7 +116,7 @@ def macs(node: NodeProto, wiring: Wiring) -> int:
     """Multiply-accumulates of one inference; zero for operators that are not sums of products.
 
     Convolution: output elements x input channels per group x kernel size; product: output elements x inner dimension;
-    both without bias. Raises BadInput where the shapes they need could not be inferred.
+    both without bias. Raises BadInput where the shapes they need are not known before the model runs.
     """
     count = _MACS.get(node.op_type) if node.domain in _DOMAINS and node.input else None
     return count(node, wiring) if count else 0
@@ -125,8 +126,8 @@ def _shape(node: NodeProto, name: str, wiring: Wiring, *, rank: int = 0) -> tupl
     """A tensor's shape, of at least `rank` dimensions."""
     if len(wiring.shapes.get(name, ())) < rank or name not in wiring.shapes:
         raise BadInput(
-            f"the shape of {name[:60]!r} at node {node.name[:60]!r} ({node.op_type}) cannot be inferred, so its work "
-            "cannot be counted; export the model with fixed shapes"
+            f"the shape of {name[:60]!r} at node {node.name[:60]!r} ({node.op_type}) is known only when the model "
+            "runs, so its work cannot be counted; export the model with fixed shapes"
         )
     return wiring.shapes[name]
 
@@ -148,13 +149,9 @@ def _convolution_class(node: NodeProto, wiring: Wiring) -> str:
 
 def _convolution_macs(node: NodeProto, wiring: Wiring) -> int:
     weight = _shape(node, weight_name(node), wiring, rank=3)
-    _shape(node, node.output[0], wiring)
-    kernel = 1
-    for side in weight[1:]:
-        kernel *= side
     # A transposed convolution spreads every input element over weight[1:]; a plain one gathers weight[1:] per output.
-    over = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-    return wiring.elements(over) * kernel
+    over = _shape(node, node.input[0] if node.op_type == "ConvTranspose" else node.output[0], wiring)
+    return math.prod(over) * math.prod(weight[1:])
 
 
 def _product_macs(node: NodeProto, wiring: Wiring) -> int:

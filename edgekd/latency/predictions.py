@@ -10,7 +10,7 @@ from pydantic import Field
 from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.errors import UsageError
 from edgekd.formats.onnx_file import read_onnx
-from edgekd.latency.graph import summarise
+from edgekd.latency.graph import GraphSummary, summarise
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
 from edgekd.record import Record
 
@@ -26,11 +26,12 @@ class PredictedModel(Record):
 
 
 class Predictions(Record):
-    """`predict --json`."""
+    """`predict --json`. `notes` are sentences on what was taken for what, and what was not counted."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     model: PredictedModel
     predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...] = ()
 
 
 def predict_file(path: Path, *, target: str = "all", threads: int | None = None) -> Predictions:
@@ -40,10 +41,13 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     such a reason. Raises UsageError for an unknown device or impossible threads on one device, BadInput for a file
     that is not a model or whose work cannot be counted.
     """
-    model = read_onnx(path)
-    summary = summarise(model)
+    summary = summarise(read_onnx(path))
+    profiles, notes = (list_profiles(), ()) if target == "all" else _named(target)
+    notes += _not_counted(summary)
+    for note in notes:
+        log.info(note)
     found: list[Prediction] = []
-    for profile in list_profiles() if target == "all" else [_named(target)]:
+    for profile in profiles:
         try:
             found.append(predict_summary(summary, profile, threads=threads))
         except UsageError as error:
@@ -53,12 +57,24 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
             found.append(unknown(profile, "onnxruntime", used, summary.precision, str(error)))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Predictions(
-        model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params), predictions=tuple(found)
+        model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params),
+        predictions=tuple(found),
+        notes=notes,
     )
 
 
-def _named(target: str) -> DeviceProfile:
+def _named(target: str) -> tuple[list[DeviceProfile], tuple[str, ...]]:
     resolved = resolve(target)
-    if resolved.note:
-        log.info(resolved.note)
-    return resolved.profile
+    return [resolved.profile], (resolved.note,) if resolved.note else ()
+
+
+def _not_counted(summary: GraphSummary) -> tuple[str, ...]:
+    notes: list[str] = []
+    if summary.unsized:
+        notes.append(
+            f"the size of what {len(summary.unsized)} operators write is known only when they run, the first is "
+            f"{summary.unsized[0]}: their work and memory are not counted"
+        )
+    if summary.hidden:
+        notes.append(f"{summary.hidden} loops or branches were not looked into: their work and memory are not counted")
+    return tuple(notes)

@@ -37,8 +37,8 @@ class Prediction(Record):
 
     `distance` says how far the model lies from the measurements behind the rates: the natural logarithm of how many
     times it is smaller or larger than theirs, or the share of time in operators that were never counted if that is
-    more, plus one where the model has loops or branches. Zero is inside; the interval is widened by 1 + distance / 4, a
-    judgement. `by_operator` is milliseconds by operator class.
+    more, plus one where the model has loops, branches or tensors of unknown size. Zero is inside; the interval is
+    widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by operator class.
     """
 
     target: str
@@ -163,7 +163,7 @@ def _distance(summary: GraphSummary, by_operator: dict[str, float], constants: L
     outside = max(math.log(smallest / macs), math.log(macs / largest), 0.0)
     total = sum(by_operator.values())
     uncounted = sum(time for name, time in by_operator.items() if name in UNCOUNTED)
-    return max(outside, uncounted / total if total > 0 else 0.0) + (1.0 if summary.hidden else 0.0)
+    return max(outside, uncounted / total if total > 0 else 0.0) + (1.0 if summary.hidden or summary.unsized else 0.0)
 
 
 def _memory(summary: GraphSummary, precision: Precision | None, place: str) -> Number:

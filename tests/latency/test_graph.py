@@ -2,7 +2,6 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import helper
 
@@ -11,8 +10,6 @@ from edgekd.latency.graph import as_if, summarise
 
 small = runpy.run_path(str(Path(__file__).parent / "small_graphs.py"))
 convolution, model, quantized_convolution = (small[name] for name in ("convolution", "model", "quantized_convolution"))
-padded_convolution = small["padded_convolution"]
-RESNET8 = Path(__file__).resolve().parents[2].parent / "shared" / "models" / "mlperf-tiny-resnet8" / "resnet8.onnx"
 
 
 @pytest.mark.parametrize(
@@ -213,74 +210,3 @@ def test_a_dynamically_quantized_product_is_one_int8_operator():
     summary = summarise(model(nodes, inputs={"x": [1, 8]}, outputs=["y"], weights=weights))
     assert [(node.operator, node.precision) for node in summary.nodes] == [("quantize", "fp32"), ("gemm", "int8")]
     assert summary.macs == 32
-
-
-def test_pads_that_the_graph_computes_are_computed():
-    # 9 x 9 padded by one on the right and at the bottom only: (10 - 3) / 2 + 1 = 4 outputs a side.
-    summary = summarise(padded_convolution())
-    assert summary.macs == 16 * 4 * 4 * 8 * 9
-    assert summary.unsized == ()
-
-
-def test_macs_of_a_real_network_with_computed_pads_by_hand():
-    if not RESNET8.exists():
-        pytest.skip("the MLPerf Tiny ResNet-8 is not beside this checkout")
-    stem = 32 * 32 * 16 * 9 * (3 + 16 + 16)
-    middle = 16 * 16 * 32 * (9 * (16 + 32) + 16)
-    last = 8 * 8 * 64 * (9 * (32 + 64) + 32)
-    summary = summarise(onnx.load(RESNET8))
-    assert summary.macs == stem + middle + last + 64 * 10 == 12_501_632
-    assert summary.activation_bytes >= 4 * 3 * 16 * 32 * 32
-
-
-def test_a_shape_computed_from_another_tensors_shape_is_known():
-    # Reshape to (0, size / 25): 100 x 25 elements of 4 channels each, by the arithmetic that exporters leave behind.
-    nodes = [
-        helper.make_node("Shape", ["x"], ["shape"]),
-        helper.make_node("Gather", ["shape", "at"], ["rows"]),
-        helper.make_node("Cast", ["rows"], ["real"], to=1),
-        helper.make_node("Div", ["real", "half"], ["halved"]),
-        helper.make_node("Floor", ["halved"], ["floored"]),
-        helper.make_node("Cast", ["floored"], ["whole"], to=7),
-        helper.make_node("Concat", ["one", "whole", "rest"], ["target"], axis=0),
-        helper.make_node("Reshape", ["x", "target"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "w"], ["y"]),
-    ]
-    weights = {
-        "at": np.array([1], np.int64),
-        "half": np.array([2.0], np.float32),
-        "one": np.array([1], np.int64),
-        "rest": np.array([14], np.int64),
-        "w": np.zeros((14, 3), np.float32),
-    }
-    assert summarise(model(nodes, inputs={"x": ["n", 10, 7]}, outputs=["y"], weights=weights)).macs == 5 * 14 * 3
-
-
-def test_work_whose_size_depends_on_the_data_is_refused_by_name():
-    nodes = [
-        helper.make_node("NonZero", ["x"], ["where"]),
-        helper.make_node("Cast", ["where"], ["real"], to=1),
-        helper.make_node("MatMul", ["w", "real"], ["y"], name="head"),
-    ]
-    weights = {"w": np.zeros((4, 2), np.float32)}
-    with pytest.raises(BadInput, match="shape of 'y' at node 'head'"):
-        summarise(model(nodes, inputs={"x": [1, 8]}, outputs=["y"], weights=weights))
-
-
-def test_other_operators_of_unknown_size_are_told_and_make_the_model_distant():
-    nodes = [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("NonZero", ["e"], ["y"], name="find")]
-    found = model(nodes, inputs={"x": [1, 8]}, outputs=["y"])
-    found.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
-    assert summarise(found).unsized == ("find (NonZero)",)
-
-
-@pytest.mark.parametrize("shape", [[2**20, 2**20], [2**40], [-5], [2**62, 2**62]])
-def test_shapes_of_a_hostile_graph_are_never_allocated(shape):
-    nodes = [
-        helper.make_node("ConstantOfShape", ["huge"], ["pads"]),
-        helper.make_node("Pad", ["x", "pads"], ["p"]),
-        helper.make_node("Conv", ["p", "w"], ["y"], name="conv"),
-    ]
-    weights = {"huge": np.array(shape, np.int64), "w": np.zeros((16, 8, 3, 3), np.float32)}
-    with pytest.raises(BadInput, match=r"at node 'conv'|cannot infer the shapes"):
-        summarise(model(nodes, inputs={"x": [1, 8, 9, 9]}, outputs=["y"], weights=weights))

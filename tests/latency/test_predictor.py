@@ -7,6 +7,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from edgekd.device import load_profile
 from edgekd.errors import BadInput, UsageError
@@ -178,3 +179,17 @@ def test_predict_file_takes_aliases_and_refuses_what_is_no_model(tmp_path):
     path.write_bytes(b"no model")
     with pytest.raises(BadInput):
         predict_file(path)
+
+
+def test_what_cannot_be_counted_is_told_and_widens_the_interval(tmp_path):
+    nodes = [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("NonZero", ["e"], ["y"], name="find")]
+    model = small["model"](nodes, inputs={"x": [1, 3]}, outputs=["y"])
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", onnx.TensorProto.INT64, [2, "found"]))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    found = predict_file(path, target="raspberry-pi")
+    assert [note.split(":")[0][-16:] for note in found.notes][1:] == ["'find' (NonZero)"]
+    assert found.notes[0].startswith("raspberry-pi is taken as raspberry-pi-5")
+    sized = small["model"](nodes[:1], inputs={"x": [1, 3]}, outputs=["e"])
+    closer = predict(sized, load_profile("raspberry-pi-5"))
+    assert found.predictions[0].distance == pytest.approx(closer.distance + 1)

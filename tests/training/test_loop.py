@@ -135,6 +135,9 @@ def test_a_run_cut_anywhere_ends_with_the_same_bits(digits, make_net, teacher, t
         resumed = run(net, digits, folder, teacher=teacher, plan=plan, progress=ticks.append)
         assert ticks[0].done == cut_at + 1
         assert same(weights(net), weights(whole))
+        # Running average, momentum and random state too, not only the weights that were kept.
+        ends = [(at / "state-30.safetensors").read_bytes() for at in (tmp_path / "whole", folder)]
+        assert ends[0] == ends[1]
         assert resumed.curve == undisturbed.curve and resumed.resumed and not undisturbed.resumed
         assert np.array_equal(resumed.correct, undisturbed.correct)
 
