@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check schema clean
+.PHONY: demo test check schema tree clean
 .DEFAULT_GOAL := demo
 
 .venv/installed: pyproject.toml
@@ -34,6 +34,9 @@ test: .venv/installed
 
 schema: .venv/installed
 	$(BIN)/python -c "from edgekd.results import schema_text; print(schema_text(), end='')" > docs/results.schema.json
+
+tree:
+	$(PYTHON) docs/make_tree.py
 
 clean:
 	rm -rf .venv runs build dist

@@ -6,7 +6,7 @@ from typing import Any
 from edgekd.budget import judge, parse_budgets, verdict
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Recipe
-from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Number, Report, SourceModel, Verdict
+from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Number, Parity, Report, SourceModel, Verdict
 from edgekd.stages.benchmark import Benchmarked
 from edgekd.stages.choose import Choice
 from edgekd.stages.distill import Distilled
@@ -74,7 +74,7 @@ def assemble_report(facts: RunFacts) -> Report:
         candidates=facts.choice.candidates,
         budgets=outcomes,
         distillation=facts.distilled.distillation,
-        parity=tuple(p for model in facts.exports.models.values() for p in model.parity),
+        parity=_parity(facts.exports),
         per_class=_per_class(facts, chosen),
         latency_by_operator=facts.benchmarked.latency_by_operator.get(chosen.id, {}),
         artifact=facts.packaged.files,
@@ -119,6 +119,14 @@ def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]
             kept["shipped"] = recalls[chosen.id]
         found[name] = kept
     return found
+
+
+def _parity(exports: Exports) -> tuple[Parity, ...]:
+    return tuple(
+        parity.model_copy(update={"output": f"{who}: {parity.output}"})
+        for who, model in exports.models.items()
+        for parity in model.parity
+    )
 
 
 def _export_fallbacks(exports: Exports) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ def settle_student(plan: Recipe) -> tuple[Recipe, tuple[str, ...]]:
 
 def default_folder(plan: Recipe, profile: DeviceProfile) -> Path:
     """runs/MODEL-TARGET-KEY; the key changes with the model, the data and every setting."""
-    identity = fingerprint([identity_of_inputs(plan), plan.model_dump(mode="json"), profile.model_dump(mode="json", exclude={"sources"})])
+    identity = fingerprint(
+        [identity_of_inputs(plan), plan.model_dump(mode="json"), profile.model_dump(mode="json", exclude={"sources"})]
+    )
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(str(plan.model)).stem)[:40].strip("-.") or "model"
     return Path("runs") / f"{name}-{profile.name}-{identity[:8]}"
 

@@ -1,10 +1,13 @@
 """What a file is, whether it is safe to load, and for ONNX what it computes. Nothing in the file is executed."""
 
+import math
+from collections import Counter
 from pathlib import Path
 
-from onnx import TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from edgekd.device import list_profiles
+from edgekd.errors import BadInput
 from edgekd.formats.identify import FileKind, identify
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
@@ -27,7 +30,8 @@ class OnnxFacts(Record):
     ir_version: int
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
-    macs: int
+    macs: int | None
+    """None where the shapes that MACs depend on are known only when the model runs."""
     params: int
     operators: dict[str, int]
     loads_on: tuple[str, ...]
@@ -53,7 +57,7 @@ def inspect_file(path: Path) -> Inspection:
 
 def _onnx_facts(path: Path) -> OnnxFacts:
     model = read_onnx(path)
-    summary = summarise(model)
+    macs = _macs(model)
     opset = opset_of(model)
     runtimes = {p.name: p.runtimes["onnxruntime"] for p in list_profiles() if "onnxruntime" in p.runtimes}
     loads = {name: opset <= r.max_opset and model.ir_version <= r.max_ir for name, r in runtimes.items()}
@@ -63,12 +67,19 @@ def _onnx_facts(path: Path) -> OnnxFacts:
         ir_version=model.ir_version,
         inputs=tuple(_tensor(v) for v in model.graph.input if v.name not in constants),
         outputs=tuple(_tensor(v) for v in model.graph.output),
-        macs=summary.macs,
-        params=summary.params,
-        operators=summary.operators,
+        macs=macs,
+        params=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
+        operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         loads_on=tuple(name for name, fits in loads.items() if fits),
         too_new_for=tuple(name for name, fits in loads.items() if not fits),
     )
+
+
+def _macs(model: ModelProto) -> int | None:
+    try:
+        return summarise(model).macs
+    except BadInput:
+        return None
 
 
 def _tensor(value: ValueInfoProto) -> TensorFacts:

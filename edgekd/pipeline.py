@@ -15,7 +15,7 @@ from edgekd.device import DeviceProfile, resolve
 from edgekd.identity import code_hashes, default_folder, identity_of_inputs, settle_student
 from edgekd.places.environment import environment
 from edgekd.progress import Listener, StageNote, silent
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, as_yaml
 from edgekd.results import Report
 from edgekd.stages.benchmark import Benchmarked, benchmark, contend
 from edgekd.stages.choose import Choice, choose
@@ -24,8 +24,8 @@ from edgekd.stages.export import Exports, export
 from edgekd.stages.load import Loaded, load, open_teacher
 from edgekd.stages.package import Packaged, package
 from edgekd.stages.quantize import Quantized, quantize, scheme_names
-from edgekd.stages.report import write_report
-from edgekd.workspace import Finished, Workspace, open_workspace, publish_folder
+from edgekd.stages.report import write_report, write_samples
+from edgekd.workspace import Finished, Workspace, open_workspace, publish_folder, write_atomic
 
 BENCH_SECONDS = 2.0
 
@@ -63,6 +63,7 @@ def run_compress(
         )
         report = assemble_report(facts)
         write_report(run.root / "report", report)
+        write_samples(run.root / "bench", report)
         return run.root, report
 
 
@@ -270,6 +271,7 @@ def _open_run(plan: Recipe, out: Path | None, fresh: bool, listen: Listener) -> 
     root = out or default_folder(plan, resolved.profile)
     with open_workspace(root, fresh=fresh, listen=listen) as workspace:
         listen(StageNote("plan", f"run folder {root}"))
+        write_atomic(root / "recipe.yaml", as_yaml(plan).encode("utf-8"))
         yield _Run(plan, resolved.profile, workspace, fallbacks, listen)
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.benchmark_program import InputSpec, Session, open_onnxruntime, open_openvino
+from edgekd.errors import BadInput, UsageError, did_you_mean
 
 __all__ = ["RUNTIMES", "InputSpec", "Runtime", "Session", "find_runtime", "in_one_line", "predict_batches"]
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -27,6 +28,8 @@ from edgekd.version import __version__
 
 R = TypeVar("R", bound=Record)
 _MARK = "edgekd-run.json"
+BOOKKEEPING = ("key", "done.json", "log.txt")
+"""Files of a stage's folder that are not its output."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Workspace:
         _prepare_partial(partial, key, keep=keep_partial)
         self.listen(StageNote(name, "", "start"))
         began = time.monotonic()
-        with _disk_full_is_a_sentence(self.root, name):
+        with _disk_full_is_a_sentence(self.root, name), _logged(partial / "log.txt"):
             result = work(partial)
             _finish(partial, final, key, result, time.monotonic() - began)
         done = _read_done(final, key, record)
@@ -146,7 +149,7 @@ def publish_folder(source: Path, final: Path) -> None:
     staging, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
     for leftover in (staging, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(source, staging, ignore=shutil.ignore_patterns("done.json", "key"))
+    shutil.copytree(source, staging, ignore=shutil.ignore_patterns(*BOOKKEEPING))
     if final.exists():
         final.rename(old)
     staging.rename(final)
@@ -163,7 +166,7 @@ def _prepare_partial(partial: Path, key: str, *, keep: bool) -> None:
 
 
 def _finish(partial: Path, final: Path, key: str, result: Record, seconds: float) -> None:
-    files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name not in ("key", "done.json"))
+    files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name not in BOOKKEEPING)
     for path in files:
         _sync(path)
     done = {
@@ -204,6 +207,20 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Keep what the stage logs, whatever of it the console shows; a resumed stage adds to its log."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    logger = logging.getLogger("edgekd")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 @contextlib.contextmanager

@@ -127,7 +127,9 @@ def test_labels_without_images(run, tmp_path: Path, trained_pt2: Path) -> None:
     refused(run(trained_pt2, data=tmp_path / "labels.npz"), 3, "x_train")
 
 
-def test_images_that_do_not_decode_are_named_and_counted(run, tmp_path: Path, trained_pt2: Path, stripes_folder) -> None:
+def test_images_that_do_not_decode_are_named_and_counted(
+    run, tmp_path: Path, trained_pt2: Path, stripes_folder
+) -> None:
     images = tmp_path / "images"
     shutil.copytree(stripes_folder / "train", images)
     for index in range(30):

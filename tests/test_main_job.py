@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import yaml
 
 from edgekd.results import Report
 
@@ -36,6 +37,11 @@ def test_the_run_folder_holds_what_the_design_says(finished_run: Path) -> None:
         assert (finished_run / "artifact" / name).is_file(), name
     for name in ("report.html", "report.md", "results.json", "junit.xml"):
         assert (finished_run / "report" / name).stat().st_size > 0
+    assert yaml.safe_load((finished_run / "recipe.yaml").read_text())["target"] == "raspberry-pi-4"
+    assert "teacher scores" in (finished_run / "stages" / "load" / "log.txt").read_text()
+    raw = json.loads((finished_run / "bench" / "teacher.json").read_text())
+    assert len(raw["samples_ms"]) >= 50
+    assert raw["environment"]["cpu"]
     stages = {path.name for path in (finished_run / "stages").iterdir()}
     assert stages == {"load", "distill", "export", "quantize", "benchmark", "choose", "package"}
     assert not list(finished_run.rglob("*.partial")) + list(finished_run.rglob("*.tmp"))

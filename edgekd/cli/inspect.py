@@ -34,7 +34,7 @@ def command(
             for tensor in tensors:
                 rows.add_row(role, clean(f"{tensor.name}: {tensor.dtype} {list(tensor.shape)}", longest=200))
         rows.add_row("opset, IR", f"{facts.opset}, {facts.ir_version}")
-        rows.add_row("MACs", f"{facts.macs:,}")
+        rows.add_row("MACs", "known only when it runs" if facts.macs is None else f"{facts.macs:,}")
         rows.add_row("parameters", f"{facts.params:,}")
         rows.add_row("operators", clean(", ".join(f"{n} {k}" for k, n in facts.operators.items()), longest=400))
         rows.add_row("loads on", ", ".join(facts.loads_on) or "none of the profiles")

@@ -82,13 +82,26 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except Exception as error:
         from edgekd.errors import EdgekdError
 
-        if not isinstance(error, EdgekdError):
+        if isinstance(error, EdgekdError):
+            _say(str(error))
+            return error.exit_code
+        if "-v" in arguments or "--verbose" in arguments:
             raise
-        _say(str(error))
-        return error.exit_code
+        _say(_unexpected(error))
+        return 3
     if code == _INTERRUPTED:
         _say("interrupted; the same command goes on from here")
     return code
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return (
+            "the memory ran out; give fewer images, a smaller --batch-size or --calibration-images, or a larger machine"
+        )
+    words = " ".join(str(error).split())[:300]
+    text = f"unexpected {type(error).__name__}: {words}; -v shows where; please report it with the command you typed"
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _say(text: str) -> None:

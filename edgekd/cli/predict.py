@@ -31,4 +31,7 @@ def command(
         latency = clean(one.error, longest=200) if one.error else spoken(one.latency_ms)
         runtime = f"{one.runtime} {one.runtime_version}"
         rows.add_row(one.target, runtime, str(one.threads), one.precision, latency, spoken(one.peak_memory_kib))
-    console().print(rows)
+    out = console()
+    out.print(rows)
+    for note in found.notes:
+        out.print(clean(note, longest=200))

@@ -1,4 +1,4 @@
-"""Data from the user's own code: `file.py:make`, where make() returns {"train": dataset, "val": ..., "test": ...}."""
+"""Data from the user's own code, `file.py:make`. make() returns {"train": dataset, "val": ..., "test": ...}."""
 
 from collections.abc import Callable, Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""Architectures by name: `timm:NAME`, `torchvision:NAME` or `file.py:build`. Nothing is downloaded."""
+"""Architectures by name, `timm:NAME` or `torchvision:NAME`, or by code, `file.py:build`. Nothing is downloaded."""
 
 import inspect
 import sys

@@ -16,7 +16,7 @@ from edgekd.results import Candidate
 from edgekd.runtimes import predict_batches
 from edgekd.sbom import software_bill
 from edgekd.version import __version__
-from edgekd.workspace import file_sha256
+from edgekd.workspace import BOOKKEEPING, file_sha256
 
 PARITY_VECTORS = 8
 PARITY_TOLERANCE = 0.05
@@ -78,7 +78,7 @@ def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArr
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("key", "done.json"))
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in BOOKKEEPING)
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}
 
 

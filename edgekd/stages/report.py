@@ -5,8 +5,20 @@ from pathlib import Path
 from edgekd.rendering.html import render_html
 from edgekd.rendering.junit import render_junit
 from edgekd.rendering.markdown import render_markdown
-from edgekd.results import Report
+from edgekd.results import Bench, Report
 from edgekd.workspace import write_atomic
+
+
+def write_samples(folder: Path, report: Report) -> None:
+    """Write every benchmark of the run, raw samples and environment, as `folder/NAME.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    benches: dict[str, Bench | None] = {
+        str(name): figures.host for name, figures in report.models.items() if figures and name != "shipped"
+    }
+    benches |= {candidate.id: candidate.host for candidate in report.candidates}
+    for name, bench in benches.items():
+        if bench is not None:
+            write_atomic(folder / f"{name}.json", bench.model_dump_json(indent=1).encode())
 
 
 def write_report(folder: Path, report: Report) -> None:

@@ -111,3 +111,16 @@ def test_training_without_images_is_refused(call, tmp_path: Path) -> None:
     code, _, err = call("compress", "m.pt2", "--student", "auto", "--dry-run")
     assert code == 3
     assert "--student auto needs images to train on" in err
+
+
+def test_the_unexpected_is_one_sentence_unless_asked_for(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    import edgekd.api
+
+    def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError("first line\nsecond \x1b[31mline")
+
+    monkeypatch.setattr(edgekd.api, "devices", broken)
+    code, out, err = call("devices")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "unexpected RuntimeError: first line second" in err
+    assert "\x1b" not in err
