@@ -5,7 +5,9 @@ verify, report and inspect.
 """
 
 import importlib.util
-from collections.abc import Sequence
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,13 @@ from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import UsageError
-from edgekd.gate import GateResult, read_report
+from edgekd.gate import RESULTS, GateResult, read_report
 from edgekd.gate import gate as gate_run
 from edgekd.inspect_file import Inspection, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, bench_file
 from edgekd.progress import Listener, silent
-from edgekd.recipe import make_recipe
+from edgekd.recipe import Recipe, make_recipe
 from edgekd.results import Report
 from edgekd.stages.report import write_report
 from edgekd.verify import Verification
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import Exports
     from edgekd.stages.quantize import Quantized
+
+# A library is silent unless its user asks for its log.
+logging.getLogger("edgekd").addHandler(logging.NullHandler())
 
 
 def compress(
@@ -48,47 +53,129 @@ def compress(
         UsageError: options that do not exist or do not combine.
         BadInput: a model or data that cannot be used.
     """
-    require_torch()
-    from edgekd import pipeline
-
-    plan = make_recipe(recipe, model=str(model), **options)
-    return pipeline.run_compress(plan, out=_path(out), fresh=fresh, listen=listen)[1]
+    report: Report = _run("compress", model, recipe, out, fresh, listen, options)
+    return report
 
 
 def distill(
-    model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any
+    model: str | Path,
+    *,
+    recipe: str | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    listen: Listener = silent,
+    **options: Any,
 ) -> "Distilled":
     """Run as far as the trained student; as `compress` otherwise."""
-    require_torch()
-    from edgekd import pipeline
-
-    plan = make_recipe(recipe, model=str(model), **options)
-    return pipeline.run_distill(plan, out=_path(out))[1]
+    distilled: Distilled = _run("distill", model, recipe, out, fresh, listen, options)
+    return distilled
 
 
-def export(model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any) -> "Exports":
+def export(
+    model: str | Path,
+    *,
+    recipe: str | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    listen: Listener = silent,
+    **options: Any,
+) -> "Exports":
     """Run as far as the ONNX files; as `compress` otherwise."""
-    require_torch()
-    from edgekd import pipeline
-
-    plan = make_recipe(recipe, model=str(model), **options)
-    return pipeline.run_export(plan, out=_path(out))[1]
+    exports: Exports = _run("export", model, recipe, out, fresh, listen, options)
+    return exports
 
 
 def quantize(
-    model: str | Path, *, recipe: str | None = None, out: str | Path | None = None, **options: Any
+    model: str | Path,
+    *,
+    recipe: str | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    listen: Listener = silent,
+    **options: Any,
 ) -> "Quantized":
     """Run as far as the candidates; as `compress` otherwise."""
+    quantized: Quantized = _run("quantize", model, recipe, out, fresh, listen, options)
+    return quantized
+
+
+def run_until(
+    stage: str, plan: Recipe, *, out: Path | None, fresh: bool, listen: Listener, command: str
+) -> tuple[Path, Any]:
+    """Run the plan as far as `stage`, or wholly for "compress"; return the run folder and what that found.
+
+    `command` is the command line that does the same; the report of a whole run shows it.
+    """
     require_torch()
     from edgekd import pipeline
 
+    if stage == "compress":
+        return pipeline.run_compress(plan, out=out, fresh=fresh, command=command, listen=listen)
+    found: tuple[Path, Any] = getattr(pipeline, f"run_{stage}")(plan, out=out, fresh=fresh, listen=listen)
+    return found
+
+
+def command_line(
+    stage: str, model: str | Path, *, recipe: str | None, out: str | Path | None, fresh: bool, options: dict[str, Any]
+) -> str:
+    """Return the command that does the same as a call with these keywords."""
     plan = make_recipe(recipe, model=str(model), **options)
-    return pipeline.run_quantize(plan, out=_path(out))[1]
+    words = ["edgekd", stage, str(model)]
+    words += ["--recipe", recipe] if recipe else []
+    words += ["--out", str(out)] if out else []
+    words += ["--fresh"] if fresh else []
+    for name, given in options.items():
+        flag, value = name.replace("_", "-"), getattr(plan, name)
+        if given is None or given == () or (value is False and Recipe.model_fields[name].default is False):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [f"--{flag}", str(one)]
+    return shlex.join(words)
 
 
-def bench(model: str | Path, *, on: str = "host", runtime: str = "onnxruntime", **options: Any) -> BenchResult:
-    """Time and weigh an ONNX file, or the artifact of a run folder, on a place."""
-    return bench_file(_onnx_of(Path(model)), place=on, runtime=runtime, **options)
+def _run(
+    stage: str,
+    model: str | Path,
+    recipe: str | None,
+    out: str | Path | None,
+    fresh: bool,
+    listen: Listener,
+    options: dict[str, Any],
+) -> Any:
+    plan = make_recipe(recipe, model=str(model), **options)
+    command = command_line(stage, model, recipe=recipe, out=out, fresh=fresh, options=options)
+    return run_until(stage, plan, out=_path(out), fresh=fresh, listen=listen, command=command)[1]
+
+
+def bench(
+    model: str | Path,
+    *,
+    on: str = "host",
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+    session: Mapping[str, Any] | None = None,
+    min_runs: int = 50,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> BenchResult:
+    """Time and weigh an ONNX file, or the artifact of a run folder, on a place.
+
+    At least `min_runs` runs and `seconds`, but where the runs take long, no more than 30 s or `seconds`.
+    """
+    return bench_file(
+        _onnx_of(Path(model)),
+        place=on,
+        runtime=runtime,
+        threads=threads,
+        session=session,
+        min_runs=min_runs,
+        min_seconds=seconds,
+        max_seconds=max(seconds, 30.0),
+        seed=seed,
+    )
 
 
 def predict(model: str | Path, *, target: str = "all", threads: int | None = None) -> Predictions:
@@ -97,11 +184,26 @@ def predict(model: str | Path, *, target: str = "all", threads: int | None = Non
 
 
 def report(run: str | Path) -> Report:
-    """Render the report of a run folder again, from its results.json."""
-    found = read_report(Path(run))
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent.parent
+    """Render the report of a run folder again, from its results.json.
+
+    Raises:
+        UsageError: a file that is not a run's report/results.json.
+        BadInput: there are no results, or they do not hold what results.json must.
+    """
+    folder = run_folder(run)
+    found = read_report(folder)
     write_report(folder / "report", found)
     return found
+
+
+def run_folder(run: str | Path) -> Path:
+    """Return the folder of a run named by itself or by its report/results.json. Raises UsageError for other files."""
+    path = Path(run)
+    if not path.is_file():
+        return path
+    if path.absolute().parts[-2:] != RESULTS.parts:
+        raise UsageError(f"{run} is not the {RESULTS.as_posix()} of a run; name the run folder.")
+    return path.parent.parent if len(path.parts) > 2 else path.absolute().parent.parent
 
 
 def gate(

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgekd.budget import judge, parse_budgets, verdict
+from edgekd.budget import judge, load_time, parse_budgets, verdict
 from edgekd.device import DeviceProfile
 from edgekd.recipe import Recipe
-from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Number, Parity, Report, SourceModel, Verdict
+from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Parity, Report, SourceModel, Verdict
 from edgekd.stages.benchmark import Benchmarked
 from edgekd.stages.choose import Choice
 from edgekd.stages.distill import Distilled
@@ -47,7 +47,7 @@ def assemble_report(facts: RunFacts) -> Report:
         models.get("teacher"),
         target=facts.profile.name,
         allow_estimate=facts.plan.allow_estimate,
-        load_ms=_load_time(shipped, facts.profile),
+        load_ms=load_time(shipped),
     )
     decided = verdict(outcomes)
     return Report(
@@ -79,7 +79,7 @@ def assemble_report(facts: RunFacts) -> Report:
         latency_by_operator=facts.benchmarked.latency_by_operator.get(chosen.id, {}),
         artifact=facts.packaged.files,
         seconds=facts.seconds,
-        fallbacks=(*facts.fallbacks, *_export_fallbacks(facts.exports)),
+        fallbacks=_fallbacks(facts),
         warnings=_warnings(facts),
         unknown=_unknown(facts, chosen),
     )
@@ -102,13 +102,6 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
     return f"{missing}{what}{speed}: " + ("every budget is met" if outcomes else "no budgets were set")
 
 
-def _load_time(shipped: Figures, profile: DeviceProfile) -> Number | None:
-    if profile.name != "host" or shipped.host is None:
-        return None
-    value = shipped.host.load_ms
-    return Number(value=value, low=value, high=value, unit="ms", word="measured", place="host", n=1)
-
-
 def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]]:
     names = facts.loaded.classes or ()
     found = {}
@@ -129,18 +122,18 @@ def _parity(exports: Exports) -> tuple[Parity, ...]:
     )
 
 
-def _export_fallbacks(exports: Exports) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"{model.file}: {note}" for model in exports.models.values() for note in model.notes))
+def _fallbacks(facts: RunFacts) -> tuple[str, ...]:
+    """Whatever was done otherwise than asked or usual."""
+    exported = (f"{model.file}: {note}" for model in facts.exports.models.values() for note in model.notes)
+    return tuple(dict.fromkeys((*facts.fallbacks, *facts.distilled.notes, *exported, *facts.benchmarked.notes)))
 
 
 def _warnings(facts: RunFacts) -> tuple[str, ...]:
     disturbed = facts.choice.chosen.host.disturbed if facts.choice.chosen.host else ()
     return (
         *facts.loaded.notes,
-        *facts.distilled.notes,
         *facts.quantized.notes,
         *(f"{scheme} does not apply: {reason}" for scheme, reason in facts.quantized.skipped.items()),
-        *facts.benchmarked.notes,
         *facts.choice.warnings,
         *(f"the benchmark here was disturbed: {what}" for what in disturbed),
     )

@@ -99,7 +99,7 @@ def judge(
     """Hold each budget against what is known of the shipped model on `target`.
 
     A figure measured on this machine says nothing about another target, so it leaves the budget inconclusive.
-    `drop` is the teacher's score less the shipped model's; `size` is exact; `load_ms` is the load time on the target.
+    `drop` is the teacher's score less the shipped model's; `size` is exact; `load_ms` is what `load_time` returns.
     """
     outcomes = []
     for budget in budgets:
@@ -147,6 +147,12 @@ def score_drop(teacher: Number | None, shipped: Number | None) -> Number | None:
         place=shipped.place,
         n=min(teacher.n, shipped.n),
     )
+
+
+def load_time(shipped: Figures) -> Number | None:
+    """The shipped model's load time, once measured, with the place that it was measured on."""
+    bench = shipped.host
+    return None if bench is None else Number(value=bench.load_ms, unit="ms", word="measured", place=bench.place, n=1)
 
 
 def _decide(budget: Budget, actual: Number | None, *, target: str, allow_estimate: bool) -> tuple[Verdict, str]:

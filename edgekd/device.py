@@ -187,9 +187,14 @@ def _read(path: Path) -> DeviceProfile:
             f"{path.name}: a device profile is a mapping of keys to values; `edgekd devices show` prints one."
         )
     try:
-        return DeviceProfile.model_validate(content)
+        profile = DeviceProfile.model_validate(content)
     except ValidationError as error:
         raise BadInput(f"{path.name}: {_first_problem(error)}") from None
+    if profile.name == HOST:  # what is measured here would count as measured on that device
+        raise BadInput(f"{path.name}: name: {HOST!r} is the machine that edgekd runs on; give the device another name.")
+    if "onnxruntime" not in profile.runtimes:
+        raise BadInput(f"{path.name}: runtimes: onnxruntime is missing; say which version the device has.")
+    return profile
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -37,6 +37,15 @@ class PlaceLost(EdgekdError):
     exit_code = 4
 
 
+def one_line(text: str) -> str:
+    """Return the whole text as one printable line.
+
+    White space becomes a space each, and whatever else a terminal might obey (control characters, right-to-left
+    overrides) becomes U+FFFD. Nothing is shortened; `rendering.text.clean` is for names that must be short.
+    """
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text).rstrip()
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or the known names where none is near."""
     names = sorted(known)

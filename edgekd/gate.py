@@ -5,13 +5,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edgekd.budget import Budget, judge, verdict
+from edgekd.budget import Budget, judge, load_time, verdict
 from edgekd.errors import BadInput
 from edgekd.record import Record
 from edgekd.rendering.junit import render_junit
 from edgekd.rendering.markdown import budget_table, escape
 from edgekd.rendering.text import VERDICT_WORDS
-from edgekd.results import EXIT_CODES, BudgetOutcome, Number, Report, Verdict
+from edgekd.results import EXIT_CODES, BudgetOutcome, Report, Verdict
 from edgekd.workspace import write_atomic
 
 RESULTS = Path("report") / "results.json"
@@ -46,7 +46,7 @@ def gate(
             o.metric: Budget.model_validate(o.model_dump(include=set(Budget.model_fields))) for o in report.budgets
         }
     except ValidationError as error:
-        raise BadInput(f"{run}: 'budgets' {_first(error)}; run edgekd report again.") from None
+        raise BadInput(f"{run}: 'budgets' {_first(error)}; write the run anew with edgekd compress.") from None
     merged = stored | {budget.metric: budget for budget in budgets}
     if allow_estimate is None:
         allow_estimate = report.recipe.get("allow_estimate") is True
@@ -56,7 +56,7 @@ def gate(
         report.models.get("teacher"),
         target=report.target,
         allow_estimate=allow_estimate,
-        load_ms=_load_ms(report),
+        load_ms=load_time(shipped),
     )
     found = verdict(outcomes)
     if junit is not None:
@@ -75,7 +75,7 @@ def read_report(run: Path) -> Report:
     try:
         return Report.model_validate_json(file.read_bytes(), strict=True)
     except ValidationError as error:
-        raise BadInput(f"{file}: {_first(error)}; write it anew with edgekd report.") from None
+        raise BadInput(f"{file}: {_first(error)}; write the run anew with edgekd compress.") from None
     except OSError as error:
         raise BadInput(f"{file} cannot be read ({error.strerror}): check its permissions") from None
 
@@ -86,13 +86,13 @@ def github_summary(result: GateResult) -> str:
     return f"{head}\n{budget_table(result.outcomes)}"
 
 
-def _load_ms(report: Report) -> Number | None:
-    """Return the load time that the run was judged by, or else the one measured on the host."""
-    stored = next((outcome.actual for outcome in report.budgets if outcome.metric == "load"), None)
-    shipped = report.models.get("shipped")
-    if stored is not None or shipped is None or shipped.host is None:
-        return stored
-    return Number(value=shipped.host.load_ms, unit="ms", word="measured", place=shipped.host.place, n=1)
+def append_summary(file: Path, result: GateResult) -> None:
+    """Add the verdict and its budgets to what a CI job shows of itself. Raises BadInput where that cannot be."""
+    try:
+        with file.open("a", encoding="utf-8") as summary:
+            summary.write(github_summary(result))
+    except OSError as error:
+        raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None
 
 
 def _first(error: ValidationError) -> str:

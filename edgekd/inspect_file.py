@@ -4,23 +4,15 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto
 
 from edgekd.device import list_profiles
 from edgekd.errors import BadInput
 from edgekd.formats.identify import FileKind, identify
-from edgekd.formats.onnx_file import read_onnx
+from edgekd.formats.onnx_file import OnnxValue, onnx_inputs, onnx_outputs, read_onnx
 from edgekd.latency.graph import summarise
 from edgekd.onnx_graph import opset_of
 from edgekd.record import Record
-
-
-class TensorFacts(Record):
-    """One input or output: name, element type, and shape with names or None for dynamic dimensions."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...]
 
 
 class OnnxFacts(Record):
@@ -28,8 +20,8 @@ class OnnxFacts(Record):
 
     opset: int
     ir_version: int
-    inputs: tuple[TensorFacts, ...]
-    outputs: tuple[TensorFacts, ...]
+    inputs: tuple[OnnxValue, ...]
+    outputs: tuple[OnnxValue, ...]
     macs: int | None
     """None where the shapes that MACs depend on are known only when the model runs."""
     params: int
@@ -61,12 +53,11 @@ def _onnx_facts(path: Path) -> OnnxFacts:
     opset = opset_of(model)
     runtimes = {p.name: p.runtimes["onnxruntime"] for p in list_profiles() if "onnxruntime" in p.runtimes}
     loads = {name: opset <= r.max_opset and model.ir_version <= r.max_ir for name, r in runtimes.items()}
-    constants = {tensor.name for tensor in model.graph.initializer}
     return OnnxFacts(
         opset=opset,
         ir_version=model.ir_version,
-        inputs=tuple(_tensor(v) for v in model.graph.input if v.name not in constants),
-        outputs=tuple(_tensor(v) for v in model.graph.output),
+        inputs=onnx_inputs(model),
+        outputs=onnx_outputs(model),
         macs=macs,
         params=sum(math.prod(tensor.dims) for tensor in model.graph.initializer),
         operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
@@ -80,9 +71,3 @@ def _macs(model: ModelProto) -> int | None:
         return summarise(model).macs
     except BadInput:
         return None
-
-
-def _tensor(value: ValueInfoProto) -> TensorFacts:
-    kind = value.type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in kind.shape.dim)
-    return TensorFacts(name=value.name, dtype=TensorProto.DataType.Name(kind.elem_type).lower(), shape=shape)

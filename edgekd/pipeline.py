@@ -4,6 +4,7 @@ The only place that knows the order. Stages take what they need by name, return 
 the run folder (`workspace.py`) keeps what is finished, so that the same call goes on where an earlier one stopped.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from pathlib import Path
 from edgekd.assemble import RunFacts, assemble_report
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile, resolve
-from edgekd.identity import code_hashes, default_folder, identity_of_inputs, settle_student
+from edgekd.identity import code_hashes, default_folder, identity_of_inputs, identity_of_profile, settle_student
 from edgekd.places.environment import environment
+from edgekd.preflight import check_plan, runtime_names, scheme_names
 from edgekd.progress import Listener, StageNote, silent
 from edgekd.recipe import Recipe, as_yaml
 from edgekd.results import Report
@@ -23,7 +25,7 @@ from edgekd.stages.distill import Distilled, distill, skip_distillation, trained
 from edgekd.stages.export import Exports, export
 from edgekd.stages.load import Loaded, load, open_teacher
 from edgekd.stages.package import Packaged, package
-from edgekd.stages.quantize import Quantized, quantize, scheme_names
+from edgekd.stages.quantize import Quantized, quantize
 from edgekd.stages.report import write_report, write_samples
 from edgekd.workspace import Finished, Workspace, open_workspace, publish_folder, write_atomic
 
@@ -35,6 +37,8 @@ def run_compress(
 ) -> tuple[Path, Report]:
     """Run every stage; return the run folder and its report."""
     with _open_run(plan, out, fresh, listen) as run:
+        for stale in ("report", "bench", "artifact"):
+            shutil.rmtree(run.root / stale, ignore_errors=True)
         loaded = run.load()
         distilled = run.distill(loaded)
         exports = run.export(loaded, distilled)
@@ -42,7 +46,6 @@ def run_compress(
         benchmarked = run.benchmark(loaded, exports, quantized)
         choice = run.choose(quantized, benchmarked)
         packaged = run.package(loaded, quantized, choice)
-        publish_folder(packaged.folder, run.root / "artifact")
         facts = RunFacts(
             plan=run.plan,
             profile=run.profile,
@@ -64,6 +67,7 @@ def run_compress(
         report = assemble_report(facts)
         write_report(run.root / "report", report)
         write_samples(run.root / "bench", report)
+        publish_folder(packaged.folder, run.root / "artifact")
         return run.root, report
 
 
@@ -121,7 +125,7 @@ class _Run:
 
         def work(folder: Path) -> Distilled:
             if plan.student == "none":
-                return skip_distillation("the teacher itself is compressed, without a student")
+                return skip_distillation()
             return distill(
                 folder,
                 plan=plan,
@@ -177,11 +181,11 @@ class _Run:
     def benchmark(
         self, loaded: Finished[Loaded], exports: Finished[Exports], quantized: Finished[Quantized]
     ) -> Finished[Benchmarked]:
-        contenders, notes = contend(quantized.record.files, self.profile, self.plan.runtimes)
+        contenders, notes = contend(quantized.record.files, self.profile, runtime_names(self.plan.runtimes))
         here = environment()
         made_from = [
             quantized.digest,
-            self.profile.model_dump(exclude={"sources"}),
+            identity_of_profile(self.profile),
             [c.model_dump() for c in contenders],
             here["cpu"],
             here["versions"],
@@ -260,11 +264,10 @@ _TRAINING_FIELDS = {
 
 @contextmanager
 def _open_run(plan: Recipe, out: Path | None, fresh: bool, listen: Listener) -> Iterator[_Run]:
+    check_plan(plan)
     resolved = resolve(plan.target)
     if resolved.note:
         listen(StageNote("plan", resolved.note))
-    scheme_names(plan.schemes)
-    parse_budgets(plan.budget)
     plan, fallbacks = settle_student(plan)
     for line in fallbacks:
         listen(StageNote("plan", line))

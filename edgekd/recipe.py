@@ -5,6 +5,7 @@ and `edgekd.compress(...)` takes them as keywords; so a field added here exists 
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ class Recipe(Record):
         STUDENT,
         "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build.",
     )
-    keep_macs: float = _option(0.5, STUDENT, "Share of the teacher's MACs that --student auto keeps.", gt=0, le=1)
+    keep_macs: float = _option(0.5, STUDENT, "Share of the teacher's MACs that --student auto keeps.", gt=0, lt=1)
 
     epochs: int | None = _option(None, TRAIN, "Passes over the training images [default: 30].", ge=1)
     time: str | None = _option(None, TRAIN, "Wall-clock budget for training instead, such as 20m: student and control.")
@@ -104,7 +105,7 @@ def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
         UsageError: an option that does not exist, has the wrong type, or two that exclude each other.
         BadInput: a recipe file that cannot be read, or has an unknown key.
     """
-    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given = {name: _as_written(value) for name, value in options.items() if value is not None and value != ()}
     stored = _read_yaml(_recipe_path(recipe)) if recipe else {}
     _refuse_unnamed_code(stored, given)
     project = _project_budgets()
@@ -116,8 +117,11 @@ def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
 
 
 def as_yaml(recipe: Recipe) -> str:
-    """The recipe as a YAML file that `--recipe` reads back: settings that differ from the default, and code hashes."""
-    values = recipe.model_dump(mode="json", exclude_defaults=True)
+    """The recipe as a YAML file that `--recipe` reads back: settings that differ from the default, and code hashes.
+
+    `trust` is left out: it is the user's word for one call.
+    """
+    values = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"trust"})
     values["code"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _code_files(recipe)}
     if not values["code"]:
         del values["code"]
@@ -158,8 +162,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise BadInput(f"The file {path} cannot be read as YAML: {reason}") from None
     if not isinstance(values, dict):
         raise BadInput(f"The file {path} must hold `key: value` lines, one setting each.")
+    if "trust" in values:
+        raise BadInput(f"The file {path} sets `trust`, which no file can grant; remove it, and give --trust if you mean it.")
+    values = {key: _as_written(value) for key, value in values.items()}
     _validate(values, origin=path)
     return values
+
+
+def _as_written(value: Any) -> Any:
+    """A value as the command line would give it: paths and numbers as text, a single budget as one of a kind."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        texts = tuple(str(one) for one in value)
+        return texts if any("=" in text for text in texts) else ",".join(texts)
+    return (value,) if isinstance(value, str) and re.match(r"\s*\w+\s*=", value) else value
 
 
 def _validate(values: dict[str, Any], *, origin: Path | None) -> Recipe:
@@ -206,7 +223,7 @@ def _project_budgets() -> tuple[str, ...]:
 def _merge_budgets(*sources: tuple[str, ...]) -> tuple[str, ...]:
     merged: dict[str, str] = {}
     for source in sources:
-        metrics = [text.partition("=")[0] for text in source]
+        metrics = [text.partition("=")[0].strip() for text in source]
         twice = next((m for m in metrics if metrics.count(m) > 1), None)
         if twice:
             raise UsageError(f"The budget {twice!r} is given twice; keep one of them.")

@@ -136,7 +136,8 @@ class Distillation(Record):
 
     student: str
     origin: str
-    macs_kept: float
+    macs_kept: float | None
+    """Share of the teacher's multiply-accumulates; None where those cannot be counted."""
     loss: str
     steps: int
     images: int

@@ -1,14 +1,24 @@
 """Check an artifact: every file is listed and unchanged, and the model still gives the logits it was shipped with."""
 
+import io
 import json
-from pathlib import Path
+import math
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekd.errors import BadInput
+from edgekd.formats.onnx_file import external_files
+from edgekd.formats.zip_members import open_archive, read_member, shown
 from edgekd.record import Record
-from edgekd.runtimes import predict_batches
+from edgekd.runtimes import RUNTIMES, predict_batches
 from edgekd.workspace import file_sha256
+
+MAX_TEXT = 2**20
+"""Bytes of SHA256SUMS and of parity.json; a real one has a few thousand."""
+MAX_VECTORS = 2**28
+"""Bytes of one array of parity vectors: eight images of 3 x 1024 x 1024 floats are 96 MiB."""
 
 
 class Verification(Record):
@@ -25,59 +35,156 @@ def verify(artifact: Path | str) -> Verification:
     """Check the hashes in SHA256SUMS, refuse files that are not listed, and replay the parity vectors.
 
     Raises:
-        BadInput: no artifact, or the first thing in it that is missing, changed, unlisted or computes something else.
+        BadInput: no artifact, or the first thing in it that is missing, changed, unlisted, a link, or computes
+            something else.
+        UsageError: the runtime that the artifact was made for is not installed.
     """
     folder = Path(artifact)
     listed = _read_sums(folder)
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-    unlisted = sorted(present - set(listed) - {"SHA256SUMS"})
-    if unlisted:
-        raise BadInput(
-            f"{folder} holds {unlisted[0]!r}, which SHA256SUMS does not list; remove it or do not trust this."
-        )
+    _refuse_unlisted(folder, listed)
     for name, sha in listed.items():
         path = folder / name
-        if path.is_symlink() or not path.is_file():
+        if not path.is_file():
             raise BadInput(
-                f"{path} is listed in SHA256SUMS but is missing or not a regular file; fetch the artifact again."
+                f"{folder}: {shown(name)} is listed in SHA256SUMS but is missing or not a regular file; fetch the "
+                "artifact again."
             )
-        if file_sha256(path) != sha:
-            raise BadInput(f"{path} has changed since it was packaged: its SHA-256 differs; fetch the artifact again.")
+        if _sha256(path) != sha:
+            raise BadInput(
+                f"{folder}: {shown(name)} has changed since it was packaged: its SHA-256 differs; fetch the artifact "
+                "again."
+            )
     return _replay(folder, len(listed))
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
     try:
-        lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+        lines = _read_text(folder / "SHA256SUMS").splitlines()
         listed = {name: sha for sha, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, UnicodeDecodeError, ValueError):
+    except (OSError, ValueError):
         raise BadInput(
             f"{folder} is no artifact: it has no readable SHA256SUMS; name a run's artifact folder."
         ) from None
-    inside = folder.resolve()
-    outside = next((name for name in listed if not (folder / name).resolve().is_relative_to(inside)), None)
+    outside = next((name for name in listed if not _lies_inside(name)), None)
     if outside is not None:
-        raise BadInput(f"{folder}/SHA256SUMS lists {outside!r}, which lies outside the artifact; do not trust this.")
+        raise BadInput(
+            f"{folder}/SHA256SUMS lists {shown(outside)}, which lies outside the artifact; do not trust this."
+        )
     if "model.onnx" not in listed:
         raise BadInput(f"{folder}/SHA256SUMS does not list model.onnx; fetch the artifact again.")
     return listed
 
 
-def _replay(folder: Path, files: int) -> Verification:
+def _lies_inside(name: str) -> bool:
+    """Whether it is a plain relative path, spelled in the one way in which the folder's files are compared with it."""
+    path = PurePosixPath(name)
+    plain = not path.is_absolute() and ".." not in path.parts and path.as_posix() == name != "."
+    return plain and not any(letter in name for letter in "\0\\:")
+
+
+def _refuse_unlisted(folder: Path, listed: dict[str, str]) -> None:
+    """Links are refused whatever they point to: what lies behind a linked folder is not seen here, but by others."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            raise BadInput(f"{folder} holds {shown(name)}, a link; remove it or do not trust this.")
+        if not path.is_dir() and name not in listed and name != "SHA256SUMS":
+            raise BadInput(
+                f"{folder} holds {shown(name)}, which SHA256SUMS does not list; remove it or do not trust this."
+            )
+
+
+def _sha256(path: Path) -> str:
     try:
-        expected = json.loads((folder / "parity" / "parity.json").read_text())
-        with np.load(folder / "parity" / "vectors.npz", allow_pickle=False) as vectors:
-            inputs, logits = vectors["input"], vectors["logits"]
-        runtime, tolerance = str(expected["runtime"]), float(expected["relative_tolerance"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{folder}/parity cannot be read: {error}; fetch the artifact again.") from None
-    actual = predict_batches(folder / "model.onnx", [inputs], runtime=runtime)
+        return file_sha256(path)
+    except OSError as error:
+        raise BadInput(f"{path.parent}: {shown(path.name)} cannot be read ({error.strerror}).") from error
+
+
+def _replay(folder: Path, files: int) -> Verification:
+    runtime, tolerance = _read_expectation(folder)
+    inputs, logits = _read_vectors(folder / "parity" / "vectors.npz")
+    model = folder / "model.onnx"
+    if external_files(model):
+        raise BadInput(f"{model} keeps weights in other files, an artifact's model is one file; do not trust this.")
+    actual = predict_batches(model, [inputs], runtime=runtime)
+    if actual.shape != logits.shape:
+        raise BadInput(
+            f"{model} gives logits of shape {actual.shape}, parity/vectors.npz holds {logits.shape}; fetch the "
+            "artifact again."
+        )
     difference = float(np.abs(actual - logits).max() / max(1e-12, float(np.abs(logits).max())))
     if not difference <= tolerance:
         raise BadInput(
-            f"{folder}/model.onnx gives logits that differ by {difference:.1%} from parity/vectors.npz, "
-            f"{tolerance:.0%} is allowed; this machine's {runtime} computes something else than was tested."
+            f"{model} gives logits that differ by {difference:.1%} from parity/vectors.npz, {tolerance:.0%} is "
+            f"allowed; this machine's {runtime} computes something else than was tested."
         )
     return Verification(
         files=files, vectors=len(inputs), largest_difference=difference, tolerance=tolerance, runtime=runtime
     )
+
+
+def _read_expectation(folder: Path) -> tuple[str, float]:
+    """Runtime and relative tolerance; a tolerance of 1 and more would let anything pass."""
+    path = folder / "parity" / "parity.json"
+    try:
+        found = json.loads(_read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read as JSON ({_reason(error)}); fetch the artifact again.") from error
+    runtime, tolerance = (found.get("runtime"), found.get("relative_tolerance")) if isinstance(found, dict) else ("", 0)
+    if not isinstance(runtime, str) or runtime not in RUNTIMES:
+        raise BadInput(f"{path}: runtime is {shown(runtime)}, known: {', '.join(RUNTIMES)}; fetch the artifact again.")
+    if not isinstance(tolerance, float) or not 0 < tolerance < 1:
+        raise BadInput(
+            f"{path}: relative_tolerance is {shown(tolerance)}, a number between 0 and 1 is wanted; fetch the artifact "
+            "again."
+        )
+    return runtime, tolerance
+
+
+def _read_vectors(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the inputs float32 (vectors, ...) and the logits that belong to them, float32 (vectors, ...)."""
+    with open_archive(path) as archive:
+        missing = {"input.npy", "logits.npy"} - set(archive.namelist())
+        if missing:
+            raise BadInput(f"{path} holds no {min(missing)}; fetch the artifact again.")
+        inputs, logits = (
+            _array(path, name, read_member(path, archive, name, MAX_VECTORS)) for name in ("input.npy", "logits.npy")
+        )
+    if not len(inputs) or len(inputs) != len(logits) or not logits.size:
+        raise BadInput(f"{path} holds {len(inputs)} inputs and {len(logits)} outputs; fetch the artifact again.")
+    return inputs, logits
+
+
+def _array(path: Path, name: str, data: bytes) -> npt.NDArray[np.float32]:
+    """Read one float32 array whose header says as many elements as there are bytes; nothing is unpickled."""
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, in_columns, dtype = read(stream)
+    except Exception as error:  # the header is Python source, and reading it fails in as many ways
+        raise BadInput(f"{path}: {name} is no array ({_reason(error)}); fetch the artifact again.") from error
+    left = len(data) - stream.tell()
+    if dtype != np.float32 or not shape or min(shape) < 0 or math.prod(shape) * 4 != left:
+        raise BadInput(
+            f"{path}: {name} says {shown(dtype)} of shape {shown(shape)} and holds {left} bytes; float32 (vectors, "
+            "...) is wanted: fetch the artifact again."
+        )
+    array = np.frombuffer(data, np.float32, offset=stream.tell()).reshape(shape, order="F" if in_columns else "C")
+    if not np.isfinite(array).all():
+        raise BadInput(f"{path}: {name} holds values that are not finite; fetch the artifact again.")
+    return array
+
+
+def _read_text(path: Path) -> str:
+    """Raises OSError or ValueError (of which a wrong encoding is one)."""
+    if path.is_symlink() or not path.is_file():
+        raise OSError("missing or not a regular file")
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f"more than {MAX_TEXT} bytes")
+    return path.read_text(encoding="utf-8")
+
+
+def _reason(error: BaseException) -> str:
+    return shown((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -70,7 +70,7 @@ class Workspace:
         _prepare_partial(partial, key, keep=keep_partial)
         self.listen(StageNote(name, "", "start"))
         began = time.monotonic()
-        with _disk_full_is_a_sentence(self.root, name), _logged(partial / "log.txt"):
+        with _logged(partial / "log.txt"):
             result = work(partial)
             _finish(partial, final, key, result, time.monotonic() - began)
         done = _read_done(final, key, record)
@@ -82,17 +82,18 @@ class Workspace:
 
 @contextlib.contextmanager
 def open_workspace(root: Path, *, fresh: bool = False, listen: Listener = silent) -> Iterator[Workspace]:
-    """Create or reopen a run folder and hold its lock.
+    """Create or reopen a run folder and hold its lock; while it is held, a write that fails is explained.
 
     Raises:
         UsageError: the folder holds something that is not a run, cannot be written, or another run is using it.
+        EdgekdError: the disk is full, or something in the folder cannot be written.
     """
     mark = root / _MARK
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"--out {root} is a file; name a folder.")
-    if root.is_dir() and not mark.exists() and any(p.name != f"{_MARK}.lock" for p in root.iterdir()):
-        raise UsageError(f"--out {root} holds files that are not an edgekd run; name an empty or new folder.")
     try:
+        if root.exists() and not root.is_dir():
+            raise UsageError(f"--out {root} is a file; name a folder.")
+        if root.is_dir() and not mark.exists() and any(p.name != f"{_MARK}.lock" for p in root.iterdir()):
+            raise UsageError(f"--out {root} holds files that are not an edgekd run; name an empty or new folder.")
         (root / "stages").mkdir(parents=True, exist_ok=True)
         write_atomic(mark, json.dumps({"schema": 1, "edgekd": __version__}).encode())
         lock = FileLock(root / f"{_MARK}.lock", timeout=0)
@@ -100,13 +101,17 @@ def open_workspace(root: Path, *, fresh: bool = False, listen: Listener = silent
     except Timeout:
         raise UsageError(f"Another edgekd is using {root}; wait for it, or give --out another folder.") from None
     except OSError as error:
-        raise EdgekdError(f"The run folder {root} cannot be written: {error.strerror or error}.") from None
+        if _is_full(error):
+            raise _disk_full(root) from None
+        reason = error.strerror or error
+        raise UsageError(f"The run folder {root} cannot be written ({reason}); give --out another folder.") from None
     try:
-        if fresh:
-            for old in (root / "stages", root / "artifact", root / "report"):
-                shutil.rmtree(old, ignore_errors=True)
-            (root / "stages").mkdir()
-        yield Workspace(root, listen)
+        with _failed_writes_in_a_sentence(root):
+            if fresh:
+                for old in ("stages", "artifact", "report", "bench"):
+                    shutil.rmtree(root / old, ignore_errors=True)
+                (root / "stages").mkdir()
+            yield Workspace(root, listen)
     finally:
         lock.release()
 
@@ -124,11 +129,20 @@ def file_sha256(path: Path) -> str:
 
 
 def source_stamp(path: Path) -> str:
-    """A cheap stamp of a file or folder of data: names, sizes and times, not contents."""
+    """A cheap stamp of a file or folder of data: names, sizes and times, not contents. Links are followed."""
     if path.is_file():
         return fingerprint([path.stat().st_size, path.stat().st_mtime_ns])
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return fingerprint([(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+    found = []
+    entered: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((here.st_dev, here.st_ino))
+        stats = ((name, os.stat(Path(folder) / name)) for name in files if (Path(folder) / name).exists())
+        found += [(os.path.relpath(folder, path), name, s.st_size, s.st_mtime_ns) for name, s in stats]
+    return fingerprint(sorted(found))
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -140,6 +154,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the name that the user knows
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -149,10 +165,13 @@ def publish_folder(source: Path, final: Path) -> None:
     staging, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
     for leftover in (staging, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(source, staging, ignore=shutil.ignore_patterns(*BOOKKEEPING))
-    if final.exists():
-        final.rename(old)
-    staging.rename(final)
+    try:
+        shutil.copytree(source, staging, ignore=shutil.ignore_patterns(*BOOKKEEPING))
+        if final.exists():
+            final.rename(old)
+        staging.rename(final)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -211,30 +230,54 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Keep what the stage logs, whatever of it the console shows; a resumed stage adds to its log."""
+    """Keep what the stage logs from INFO on, whatever of it is shown elsewhere; a resumed stage adds to its log."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
     logger = logging.getLogger("edgekd")
+    level, asked = logger.level, logger.getEffectiveLevel()
+    # The handlers of a program that uses us as a library show what they would have shown without this log.
+    others = [*logger.handlers, *(logging.getLogger().handlers if logger.propagate else ())]
+
+    def as_asked(record: logging.LogRecord) -> bool:
+        return record.levelno >= asked or not record.name.startswith("edgekd")
+
+    for other in others:
+        other.addFilter(as_asked)
     logger.addHandler(handler)
+    logger.setLevel(min(asked, logging.INFO))
     try:
         yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)
+        for other in others:
+            other.removeFilter(as_asked)
         handler.close()
 
 
 @contextlib.contextmanager
-def _disk_full_is_a_sentence(root: Path, stage: str) -> Iterator[None]:
+def _failed_writes_in_a_sentence(root: Path) -> Iterator[None]:
     """Libraries report a full disk in many ways; the disk itself is asked."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(root).free < 1 << 20:
+    except Exception as error:
+        if _is_full(error) or (root.exists() and shutil.disk_usage(root).free < 1 << 20):
+            raise _disk_full(root) from error
+        inside = isinstance(error, OSError) and str(error.filename).startswith(f"{root}{os.sep}")
+        if inside and isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise EdgekdError(
-                f"The disk is full: the stage {stage} could not write to {root}; "
-                "free some space and run the same command again to go on from here."
+                f"{error.filename} cannot be written ({error.strerror}); make the run folder writable and run the same "
+                "command again to go on from here, or give --out another folder."
             ) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _disk_full(root: Path) -> EdgekdError:
+    return EdgekdError(
+        f"The disk is full: the run folder {root} could not be written; "
+        "free some space and run the same command again to go on from here."
+    )

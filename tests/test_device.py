@@ -91,6 +91,11 @@ def test_a_profile_of_ones_own_is_taken_by_its_path(tmp_path):
         ({"cores": 0}, r"board.yaml: cores: .*greater than 0"),
         ({"clock_ghz": float("inf")}, r"board.yaml: clock_ghz: .*finite"),
         ({"sources": {}}, r"board.yaml: no source is given for soc, core"),
+        (
+            {"name": "host"},
+            r"board.yaml: name: 'host' is the machine that edgekd runs on; give the device another name",
+        ),
+        ({"runtimes": {}}, r"board.yaml: runtimes: onnxruntime is missing; say which version"),
         ({"numerics": {"activations": "int4", "per_channel": True, "reduce_range": False}}, r"numerics.activations"),
     ],
 )

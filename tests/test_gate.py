@@ -67,6 +67,7 @@ def test_load_time_of_the_host_decides_only_for_the_host(tmp_path: Path) -> None
     assert elsewhere.verdict == "inconclusive"
     here = gate(write_run(tmp_path / "host", sample_with(budgets=(), target="host")), budgets=load)
     assert here.verdict == "pass"
+    assert "measured on host" in elsewhere.outcomes[0].reason
     assert here.outcomes[0].actual is not None and here.outcomes[0].actual.value == 41.7
 
 
@@ -104,6 +105,7 @@ def test_results_that_are_not_results_are_bad_input(tmp_path: Path, change: dict
         gate(run)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert "edgekd report" not in str(refused.value)  # which reads the same file
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null"])

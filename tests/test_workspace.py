@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,9 +115,73 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     def full(folder: Path) -> Found:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with open_workspace(tmp_path / "run") as workspace, pytest.raises(EdgekdError, match="disk is full") as caught:
+    with pytest.raises(EdgekdError, match="disk is full") as caught, open_workspace(tmp_path / "run") as workspace:
         workspace.stage("load", 1, Found, full)
     assert "free some space" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_write_that_fails_after_the_last_stage_is_one_sentence_too(tmp_path: Path, number: int) -> None:
+    with pytest.raises(EdgekdError, match=r"disk is full|cannot be written") as caught:  # noqa: SIM117
+        with open_workspace(tmp_path / "run"):
+            raise OSError(number, os.strerror(number), str(tmp_path / "run" / "recipe.yaml"))
+    assert str(tmp_path / "run") in str(caught.value)
+    with open_workspace(tmp_path / "run"):
+        pass  # the lock is free again
+
+
+def test_a_file_of_the_users_that_cannot_be_read_is_not_blamed_on_the_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), open_workspace(tmp_path / "run"):
+        raise PermissionError(errno.EACCES, "Permission denied", "images/cat.png")
+
+
+def test_a_folder_that_cannot_be_made_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"), open_workspace(tmp_path / "file" / "run"):
+        pass
+
+
+def test_publishing_that_fails_leaves_the_old_folder_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("source", "artifact"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_text(name)
+
+    def full(source: Path, target: Path, **_how: object) -> None:
+        target.mkdir()
+        (target / "half").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(OSError, match="No space"):
+        publish_folder(tmp_path / "source", tmp_path / "artifact")
+    assert (tmp_path / "artifact" / "model.onnx").read_text() == "artifact"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["artifact", "source"]
+
+
+def test_the_log_is_whole_and_the_users_own_handlers_see_no_more_than_before(tmp_path: Path) -> None:
+    script = f"""
+import logging
+from pathlib import Path
+from edgekd.record import Record
+from edgekd.workspace import open_workspace
+logging.basicConfig(format="%(message)s")
+class Found(Record):
+    pass
+def work(folder):
+    logging.getLogger("edgekd.stages.load").info("quiet")
+    logging.getLogger("edgekd.stages.load").warning("loud")
+    logging.getLogger("other").warning("theirs")
+    return Found()
+with open_workspace(Path({str(tmp_path / "run")!r})) as workspace:
+    workspace.stage("load", 1, Found, work)
+assert not logging.getLogger("edgekd").isEnabledFor(logging.INFO)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["loud", "theirs"]
+    kept = (tmp_path / "run" / "stages" / "load" / "log.txt").read_text()
+    assert "quiet" in kept and "loud" in kept and "theirs" not in kept
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
@@ -167,8 +232,9 @@ def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypa
     path = tmp_path / "results.json"
     write_atomic(path, b"old")
     monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="full") as caught:
         write_atomic(path, b"new and longer")
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 

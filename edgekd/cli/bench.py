@@ -27,7 +27,7 @@ def command(
     """Print latency and memory."""
     from edgekd.api import bench
 
-    result = bench(model, on=on, runtime=runtime, threads=threads, min_runs=min_runs, min_seconds=seconds)
+    result = bench(model, on=on, runtime=runtime, threads=threads, min_runs=min_runs, seconds=seconds)
     if as_json:
         return print_json(result.model_dump(mode="json", by_alias=True))
     out = console()

@@ -5,26 +5,34 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from edgekd.progress import Listener, StageNote, Tick
+from edgekd.errors import one_line
+from edgekd.progress import Listener, StageNote, Tick, silent
 
 STAGES = ("load", "distill", "export", "quantize", "benchmark", "choose", "package", "report")
 _PLAIN_EVERY_SECONDS = 10.0
 
 
 def make_listener(*, quiet: bool, verbose: bool) -> Listener:
-    """A listener for the pipeline; also routes edgekd's own log lines to stderr."""
-    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
+    """A listener for the pipeline; also routes edgekd's own log lines to stderr.
+
+    What the console shows is up to its handler: the log of a stage is whole with --quiet too.
+    """
+    lines = _Lines(live=sys.stderr.isatty())
+    handler = logging.StreamHandler(lines)
+    handler.setLevel(logging.WARNING if quiet else logging.DEBUG)
     handler.setFormatter(logging.Formatter("      %(message)s"))
     logger = logging.getLogger("edgekd")
     logger.handlers[:] = [handler]
-    logger.setLevel(level)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
-    return (lambda _event: None) if quiet else _Lines(live=sys.stderr.isatty())
+    logging.raiseExceptions = False  # on a full disk, the log's own traceback would hide the sentence that says so
+    return silent if quiet else lines
 
 
 @dataclass
 class _Lines:
+    """A listener, and the stream of a logging handler, so that both know of the live line."""
+
     live: bool
     _shown_at: dict[str, float] = field(default_factory=dict)
     _line_open: bool = False
@@ -36,9 +44,9 @@ class _Lines:
         number = STAGES.index(note.stage) + 1 if note.stage in STAGES else 0
         head = f"[{number}/{len(STAGES)}] {note.stage:<9}" if note.kind in ("start", "cached") else " " * 5
         if note.kind == "done":
-            self._write(f"      {note.stage} took {note.text}")
+            self.write(f"      {note.stage} took {note.text}")
         elif note.text or note.kind == "start":
-            self._write(f"{head} {note.text}".rstrip())
+            self.write(f"{head} {note.text}")
 
     def _tick(self, tick: Tick) -> None:
         now = time.monotonic()
@@ -51,17 +59,18 @@ class _Lines:
         left = "" if tick.seconds_left is None else f"  {_minutes(tick.seconds_left)} left"
         text = f"      {tick.phase} {tick.done}/{tick.total}  {tick.detail}{left}"
         if self.live and not finished:
-            sys.stderr.write(f"\r\x1b[K{text[:110]}")
+            sys.stderr.write(f"\r\x1b[K{one_line(text)[:110]}")
             sys.stderr.flush()
             self._line_open = True
         else:
-            self._write(text)
+            self.write(text)
 
-    def _write(self, text: str) -> None:
+    def write(self, text: str) -> None:
+        """Write one line, in place of the live one; a logging handler writes its records here too."""
         if self._line_open:
             sys.stderr.write("\r\x1b[K")
             self._line_open = False
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(one_line(text) + "\n")
         sys.stderr.flush()
 
 

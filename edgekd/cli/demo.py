@@ -5,14 +5,14 @@ Example:
   edgekd demo --out runs/demo
 """
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from edgekd.cli.console import make_listener
-from edgekd.cli.tables import print_json, print_report
+from edgekd.cli.run import results_alone_on_stdout, run_and_show
+from edgekd.errors import UsageError
 from edgekd.recipe import make_recipe
 
 
@@ -25,25 +25,19 @@ def command(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Print details."),
 ) -> None:
     """Make the inputs, say the command that does the same, and run it."""
-    from edgekd.api import require_torch
+    from edgekd.api import command_line, require_torch
 
+    if out.name in ("", ".."):
+        raise UsageError(f"--out {out} has no name of its own to put the demo's inputs beside; name a folder in it.")
     require_torch()
-    from edgekd import pipeline
     from edgekd.demo import OPTIONS, TARGET, make_demo_inputs
 
     listen = make_listener(quiet=quiet, verbose=verbose)
-    model, data = make_demo_inputs(out.with_name(f"{out.name}-inputs"))
+    with results_alone_on_stdout():
+        model, data = make_demo_inputs(out.with_name(f"{out.name}-inputs"))
     options: dict[str, Any] = {**OPTIONS, "target": target or TARGET, "data": str(data)}
-    words = ["edgekd", "compress", str(model), "--out", str(out)]
-    for name, value in options.items():
-        for one in value if isinstance(value, tuple) else (value,):
-            words += [f"--{name.replace('_', '-')}", str(one)]
+    same = command_line("compress", model, recipe=None, out=out, fresh=fresh, options=options)
     if not quiet:
-        typer.echo(f"this is the same as:\n  {shlex.join(words)}\n", err=True)
+        typer.echo(f"this is the same as:\n  {same}\n", err=True)
     plan = make_recipe(model=str(model), **options)
-    root, report = pipeline.run_compress(plan, out=out, fresh=fresh, command=shlex.join(words), listen=listen)
-    if as_json:
-        print_json(report.model_dump(mode="json", by_alias=True))
-    else:
-        print_report(report, root)
-    raise typer.Exit(report.exit_code)
+    run_and_show("compress", plan, out=out, fresh=fresh, command=same, as_json=as_json, listen=listen)

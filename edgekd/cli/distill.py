@@ -5,7 +5,7 @@ Takes the options of `edgekd compress`, writes into the same run folder, and tak
   edgekd distill model.pt2 --target raspberry-pi --data images/
 """
 
-from edgekd.cli.single_stage import stage_command
+from edgekd.cli.run import stage_command
 
 command = stage_command("distill")
 command.__doc__ = __doc__

@@ -1,4 +1,4 @@
-"""Judge a run against budgets; for CI. The exit code is the verdict.
+"""Judge a run against budgets; for CI. The exit code is the verdict; on GitHub the job's summary shows it too.
 
 \b
 Examples:
@@ -6,6 +6,7 @@ Examples:
   edgekd gate runs/model --budget latency=30ms --budget drop=1% --junit gate.xml
 """
 
+import os
 from pathlib import Path
 
 import typer
@@ -23,8 +24,11 @@ def command(
 ) -> None:
     """Print every budget with its figure, and exit 0, 1 or 5."""
     from edgekd.api import gate
+    from edgekd.gate import append_summary
 
     result = gate(run, budget=budget, allow_estimate=allow_estimate, junit=junit)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(Path(summary), result)
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=True))
     else:

@@ -32,7 +32,13 @@ def command(
         facts = found.onnx
         for role, tensors in (("input", facts.inputs), ("output", facts.outputs)):
             for tensor in tensors:
-                rows.add_row(role, clean(f"{tensor.name}: {tensor.dtype} {list(tensor.shape)}", longest=200))
+                rows.add_row(
+                    role,
+                    clean(
+                        f"{tensor.name}: {tensor.dtype} {'any shape' if tensor.shape is None else list(tensor.shape)}",
+                        longest=200,
+                    ),
+                )
         rows.add_row("opset, IR", f"{facts.opset}, {facts.ir_version}")
         rows.add_row("MACs", "known only when it runs" if facts.macs is None else f"{facts.macs:,}")
         rows.add_row("parameters", f"{facts.params:,}")

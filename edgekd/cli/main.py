@@ -1,12 +1,16 @@
 """The `edgekd` command. Each command is a module imported only when it is called, so that help answers at once."""
 
+import errno
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 
 import typer
+
+from edgekd.errors import EdgekdError, did_you_mean, one_line
 
 COMMANDS: dict[str, str] = {
     "compress": "Turn a trained model into a file that fits the device, with the proof beside it.",
@@ -23,6 +27,11 @@ COMMANDS: dict[str, str] = {
     "doctor": "Say what this machine has and lacks.",
     "demo": "The whole job on an embedded data set; needs nothing else.",
 }
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|fail\w* to allocate|bad_alloc", re.I
+)
+"""How torch, CUDA, ONNX Runtime and OpenVINO say it: as errors of many classes, in these words."""
 
 _INTERRUPTED = 130
 """What a shell makes of SIGINT (128 + 2); typer turns an interrupt into this code too."""
@@ -50,8 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app = typer.Typer(help=HELP, add_completion=False, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_root)
     if wanted is not None and wanted not in COMMANDS:
-        from edgekd.errors import did_you_mean
-
         _say(f"there is no command {wanted!r}{did_you_mean(wanted, COMMANDS)}")
         sys.exit(2)
     for name, help_line in COMMANDS.items():
@@ -80,8 +87,6 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
         _say(f"{error.format_message()} See: edgekd {arguments[0]} --help")
         return 2
     except Exception as error:
-        from edgekd.errors import EdgekdError
-
         if isinstance(error, EdgekdError):
             _say(str(error))
             return error.exit_code
@@ -95,17 +100,20 @@ def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    if isinstance(error, MemoryError):
+    words = " ".join(str(error).split())[:300]
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _OUT_OF_MEMORY.search(words):
         return (
             "the memory ran out; give fewer images, a smaller --batch-size or --calibration-images, or a larger machine"
         )
-    words = " ".join(str(error).split())[:300]
-    text = f"unexpected {type(error).__name__}: {words}; -v shows where; please report it with the command you typed"
-    return "".join(c if c.isprintable() else "?" for c in text)
+    if isinstance(error, OSError) and error.filename is not None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"the disk is full: {error.filename} could not be written; free some space and try again"
+        return f"{error.filename} cannot be used: {error.strerror}; check the path and its permissions"
+    return f"unexpected {type(error).__name__}: {words}; -v shows where; please report it with the command you typed"
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"edgekd: {text}\n")
+    sys.stderr.write(f"edgekd: {one_line(text)}\n")
 
 
 def _root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:

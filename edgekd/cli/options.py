@@ -4,7 +4,7 @@ import inspect
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
@@ -63,8 +63,6 @@ def _command_line_type(annotation: Any) -> Any:
     kind = next(option for option in options if option is not type(None))
     if get_origin(kind) is tuple:
         return list[str] | None
-    if get_origin(kind) is Literal:
-        return kind | None
     return kind | None
 
 

@@ -6,20 +6,30 @@ import typer
 
 from edgekd.cli.tables import print_json
 from edgekd.device import resolve
+from edgekd.errors import UsageError
 from edgekd.identity import default_folder, settle_student
+from edgekd.preflight import check_plan
 from edgekd.recipe import Recipe, as_yaml
 from edgekd.workspace import write_atomic
 
 
-def show_plan(plan: Recipe, *, dry_run: bool, save_recipe: Path | None, as_json: bool) -> bool:
-    """Write and show the plan as asked; True where nothing is to be run."""
+def show_plan(plan: Recipe, *, out: Path | None, dry_run: bool, save_recipe: Path | None, as_json: bool) -> bool:
+    """Write and show the plan as asked, and refuse what a run would refuse; True where nothing is to be run.
+
+    Raises:
+        UsageError: the recipe file cannot be written, or as `check_plan`.
+    """
     if save_recipe:
-        write_atomic(save_recipe, as_yaml(plan).encode("utf-8"))
+        try:
+            write_atomic(save_recipe, as_yaml(plan).encode("utf-8"))
+        except OSError as error:
+            raise UsageError(f"--save-recipe {save_recipe} cannot be written: {error.strerror}.") from None
     if not dry_run:
         return False
+    check_plan(plan)
     resolved = resolve(plan.target)
     settled, fallbacks = settle_student(plan)
-    folder = default_folder(settled, resolved.profile)
+    folder = out or default_folder(settled, resolved.profile)
     profile, numerics = resolved.profile, resolved.profile.numerics
     if as_json:
         described = {"recipe": settled.model_dump(mode="json"), "profile": profile.model_dump(mode="json")}

@@ -13,13 +13,13 @@ from edgekd.cli.tables import print_json, print_report
 
 
 def command(
-    run: Path = typer.Argument(help="Run folder."),
+    run: Path = typer.Argument(help="Run folder, or its report/results.json."),
     as_json: bool = typer.Option(False, "--json", help="Print results.json on stdout."),
 ) -> None:
     """Write report/ again and print its summary."""
-    from edgekd.api import report
+    from edgekd.api import report, run_folder
 
     found = report(run)
     if as_json:
         return print_json(found.model_dump(mode="json", by_alias=True))
-    print_report(found, run)
+    print_report(found, run_folder(run))

@@ -54,6 +54,41 @@ def order_of(
     return np.array([index[name] for name in own], dtype=np.int64), notes
 
 
+def agreed_order(
+    own: tuple[str, ...] | None, stored: tuple[str, ...] | None, outputs: int
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Say in which order labels must be for a model that stores class names: those names, or None for the data's order.
+
+    Args:
+        own: the names in the data's order, where the data have names.
+        stored: the names in the model file, one for each output in order, where it has any.
+        outputs: how many outputs the model has; names in another number belong to another model and do not count.
+
+    Returns:
+        The order, and notes for the report.
+
+    Raises:
+        BadInput: model and data name different classes.
+    """
+    if stored is None:
+        return None, ()
+    if len(stored) != outputs:
+        note = f"the {len(stored)} class names in the model file were not used, because it has {outputs} outputs"
+        return None, (note,)
+    if own is None or own == stored:
+        return stored, ()
+    unknown = [name for name in own if name not in stored]
+    unused = [name for name in stored if name not in own]
+    if unknown or unused:
+        sides = (("model", unused), ("data", unknown))
+        differing = " and ".join(f"{listed(names)} only in the {side}" for side, names in sides if names)
+        raise BadInput(
+            f"the class names in the model file are not those of the data: {differing}; give --classes FILE with the "
+            "data's names, one a line, in the order of the model's outputs"
+        )
+    return stored, (f"labels follow the class names in the model file, which begin with {listed(stored[:3])}",)
+
+
 def check_classes(
     classes: tuple[str, ...] | None, outputs: int, *, largest_label: int | None = None
 ) -> tuple[str, ...]:

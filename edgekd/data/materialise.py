@@ -63,6 +63,7 @@ def materialise(
     resize: Literal["bilinear", "bicubic"] = "bilinear",
     crop: float | None = None,
     classes_file: Path | None = None,
+    order: tuple[str, ...] | None = None,
     seed: int = 0,
     max_skipped: float = 0.01,
     trust_code: bool = True,
@@ -76,7 +77,8 @@ def materialise(
 
     Args:
         source: folder, .npz file, or file.py:make (whose code is run).
-        classes_file: class names in the order of the model's outputs; None takes the data's own order.
+        classes_file: class names in the order of the model's outputs, one a line.
+        order: the same names, where there is no file; None takes the data's own order.
         seed: decides splits that the data do not bring, and the order of train.
         max_skipped: share of all images that may fail to decode.
         trust_code: False refuses file.py:make.
@@ -85,7 +87,7 @@ def materialise(
         BadInput: the data cannot be used as they are; nothing is left under a final name.
         EdgekdError: the disk is full.
     """
-    found = open_source(source, classes_file=classes_file, trust_code=trust_code)
+    found = open_source(source, classes_file=classes_file, order=order, trust_code=trust_code)
     largest = largest_label(found)
     chosen, origin = _choose(found, seed)
     fit = Fit(height, width, channels, resize, crop)

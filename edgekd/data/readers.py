@@ -17,8 +17,10 @@ from edgekd.errors import BadInput
 FORMS = "a folder of class folders, a .npz file, or file.py:make"
 
 
-def open_source(source: str, *, classes_file: Path | None = None, trust_code: bool = True) -> Source:
-    """Look at a data set and put its labels in the order of the model's outputs.
+def open_source(
+    source: str, *, classes_file: Path | None = None, order: tuple[str, ...] | None = None, trust_code: bool = True
+) -> Source:
+    """Look at a data set and put its labels in the order of the model's outputs: of `classes_file`, else of `order`.
 
     Raises BadInput where it does not exist, has no known form, disagrees with `classes_file`, or would run code
     although `trust_code` is False.
@@ -27,9 +29,9 @@ def open_source(source: str, *, classes_file: Path | None = None, trust_code: bo
     if kind == "factory" and not trust_code:
         raise BadInput(f"{source} would run code; name it on the command line with --data, or give --trust")
     found = READERS[kind](source)
-    if classes_file is not None:
-        wanted = read_classes(classes_file)
-        mapping, notes = order_of(found.classes, wanted, str(classes_file))
+    wanted = read_classes(classes_file) if classes_file is not None else order
+    if wanted is not None:
+        mapping, notes = order_of(found.classes, wanted, str(classes_file or "of the model"))
         parts = {name: _mapped(part, mapping) for name, part in found.parts.items()}
         found = replace(found, classes=wanted, parts=parts, notes=(*found.notes, *notes))
     if found.classes is not None and len(set(found.classes)) < len(found.classes):

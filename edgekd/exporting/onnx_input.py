@@ -1,15 +1,28 @@
-"""An ONNX file that came in, made into what the rest of the pipeline expects: "input" -> "logits", batch 1, capped."""
+"""An ONNX file that came in, made into what the pipeline expects: one file, "input" -> "logits", static, batch 1.
 
+Nothing is taken on trust: the rewritten graph is run on one image at a time, and where the batch was changed it is
+compared with the graph that came.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import onnx
-from onnx import ModelProto, version_converter
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, ValueInfoProto, numpy_helper, version_converter
 
 from edgekd.errors import BadInput
-from edgekd.formats.onnx_file import read_onnx
-from edgekd.onnx_graph import canonical, opset_of, to_bytes
+from edgekd.formats.onnx_file import OnnxValue, image_input, read_whole_onnx
+from edgekd.formats.zip_members import shown
+from edgekd.onnx_graph import canonical, opset_of, run_graph, to_bytes
+from edgekd.parity import check_parity
 from edgekd.record import Record
+from edgekd.runtimes import in_one_line
 from edgekd.workspace import write_atomic
+
+MIN_IR = 4
+"""From here on an initializer need not be listed as an input too."""
 
 
 class Adopted(Record):
@@ -18,61 +31,172 @@ class Adopted(Record):
     notes: tuple[str, ...]
 
 
-def adopt_onnx(source: Path, path: Path, *, max_opset: int, max_ir: int) -> Adopted:
-    """Rewrite `source` as `path` with the names, static batch 1, opset and IR version that the target needs.
+def adopt_onnx(source: Path, path: Path, *, shape: tuple[int, int, int], max_opset: int, max_ir: int) -> Adopted:
+    """Rewrite `source`, with its external data, as the one file `path` that the target loads.
+
+    Args:
+        source: an image model of one input.
+        path: what is written: "input" float32 (1, channels, height, width) -> "logits", the first output.
+        shape: (channels, height, width) of the images; free dimensions are fixed to it.
+        max_opset: highest opset that the device's runtime loads.
+        max_ir: highest ONNX IR version that the device's runtime loads.
 
     Raises:
-        BadInput: more than one input, or an opset above the target's that cannot be converted down.
+        BadInput: another kind of input, a batch above 1 that the graph cannot do without, sizes other than `shape`, an
+            opset above the target's that cannot be converted down, or a graph that does not run.
     """
-    model = read_onnx(source)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        raise BadInput(f"{source} has {len(inputs)} inputs; only models with one image input can be compressed so far.")
-    notes = []
+    model = read_whole_onnx(source)
+    image = image_input(source, model)
+    notes = [*_keep_first_output(model.graph), *_fixed_sizes(source, image, shape)]
     opset = opset_of(model)
     if opset > max_opset:
         model = _convert(model, source, opset, max_opset)
         notes.append(f"opset {opset} was converted down to {max_opset}, the most that the target's runtime loads")
     if model.ir_version > max_ir:
         notes.append(f"IR version {model.ir_version} was lowered to {max_ir}, the most that the target's runtime loads")
-    _rename(model, inputs[0].name, "input")
-    _rename(model, model.graph.output[0].name, "logits")
-    _fix_batch(model)
+    model.ir_version = max(model.ir_version, MIN_IR)
+    _name_input_and_output(model.graph, image.name)
     clean = canonical(model, max_ir=max_ir)
-    onnx.checker.check_model(clean)
+    batch = image.shape[0] if image.shape and isinstance(image.shape[0], int) else 1
+    if batch > 1:
+        notes.append(f"the batch was set from {batch} to 1")
+    _make_static(source, clean, batch=batch, shape=shape)
     write_atomic(path, to_bytes(clean))
     return Adopted(notes=tuple(notes))
+
+
+def _keep_first_output(graph: GraphProto) -> list[str]:
+    """Drop all outputs but the first, and the nodes that only they need."""
+    dropped = [shown(output.name) for output in graph.output[1:]]
+    if not dropped:
+        return []
+    del graph.output[1:]
+    needed, kept = {graph.output[0].name}, list[NodeProto]()
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input, *(_names(inner) for inner in _inner_graphs(node)))
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return [f"only the first output, {shown(graph.output[0].name)}, was kept, without {', '.join(dropped[:5])}"]
+
+
+def _fixed_sizes(source: Path, image: OnnxValue, shape: tuple[int, int, int]) -> list[str]:
+    """Say which free sizes become those of the images, and refuse fixed ones that differ."""
+    given = (None, None, None) if image.shape is None else image.shape[1:]
+    written = "x".join(map(str, shape))
+    if any(isinstance(size, int) and size != want for size, want in zip(given, shape, strict=True)):
+        raise BadInput(
+            f"{source} takes images of {'x'.join(str(s) if isinstance(s, int) else 'any' for s in given)}, "
+            f"the images are {written}; set --input-size to what the model takes"
+        )
+    free = any(not isinstance(size, int) for size in given)
+    return [f"the input was fixed to {written}"] if free else []
 
 
 def _convert(model: ModelProto, source: Path, opset: int, ceiling: int) -> ModelProto:
     try:
         return version_converter.convert_version(model, ceiling)
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise BadInput(
             f"{source} has opset {opset}, the target's runtime loads at most {ceiling}, and converting down failed: "
-            f"{reason}; export it again with that opset."
+            f"{in_one_line(str(error))}; export it again with that opset."
         ) from None
 
 
-def _rename(model: ModelProto, old: str, new: str) -> None:
-    """Rename one value everywhere in the main graph; a value already named `new` steps aside."""
-    if old == new:
-        return
-    swap = {old: new, new: f"{new}_inner"}
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = swap.get(name, name)
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
-        value.name = swap.get(value.name, value.name)
+def _name_input_and_output(graph: GraphProto, image: str) -> None:
+    """Rename the input and the output everywhere; other values of these names step aside."""
+    names = {image: "input", graph.output[0].name: "logits"}
+    taken = _names(graph)
+    for name in {"input", "logits"} & taken - names.keys():
+        aside = f"{name}_inner"
+        while aside in taken:
+            aside += "_"
+        names[name] = aside
+    fed = next(value for value in graph.input if value.name == image)
+    fed = ValueInfoProto.FromString(fed.SerializeToString())
+    del graph.input[:]  # old files list their weights there too
+    graph.input.append(fed)
+    _rename(graph, names)
 
 
-def _fix_batch(model: ModelProto) -> None:
-    """Batch 1, static: runtimes plan memory and fuse better, and a phone classifies one image at a time."""
-    for value in (*model.graph.input, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if dims and not dims[0].dim_value:
-            dims[0].ClearField("dim_param")
-            dims[0].dim_value = 1
+def _rename(graph: GraphProto, names: dict[str, str]) -> None:
+    for node in graph.node:
+        for listed in (node.input, node.output):
+            listed[:] = [names.get(name, name) for name in listed]
+        for inner in _inner_graphs(node):
+            _rename(inner, names)
+    stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    for value in (*graph.input, *graph.output, *graph.value_info, *stored):
+        value.name = names.get(value.name, value.name)
+
+
+def _names(graph: GraphProto) -> set[str]:
+    """Every value that a graph or a graph inside it reads or writes."""
+    names = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    for node in graph.node:
+        names.update(node.input, node.output, *(_names(inner) for inner in _inner_graphs(node)))
+    return names
+
+
+def _inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.HasField("g"):
+            yield attribute.g
+
+
+def _make_static(source: Path, model: ModelProto, *, batch: int, shape: tuple[int, int, int]) -> None:
+    """Set batch 1 and `shape`, in place, and run the graph: runtimes plan memory and fuse better, and a phone
+    classifies one image at a time."""
+    images = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+    output = model.graph.output[0].type.tensor_type
+    for size in output.shape.dim:
+        size.Clear()  # what is written there may belong to another batch; what the graph gives is written below
+    expected = _first_output(source, model, images, shape) if batch > 1 else None
+    model.graph.input[0].type.tensor_type.shape.CopyFrom(_shape((1, *shape)))
+    if expected is None:
+        actual = _first_output(source, model, images, shape)
+    else:
+        _unfix_reshapes(model.graph, batch)
+        try:
+            actual = _first_output(source, model, images, shape)
+            check_parity(expected, actual, name="logits", where="one image at a time")
+        except BadInput as error:
+            raise BadInput(
+                f"{source} is made for batches of {batch}, and its graph does not give the same with a batch of 1; "
+                "export it with a batch of 1 or a free one."
+            ) from error
+    output.shape.CopyFrom(_shape((1, *actual.shape[1:])))
+
+
+def _first_output(
+    source: Path, model: ModelProto, images: npt.NDArray[np.float32], shape: tuple[int, int, int]
+) -> npt.NDArray[Any]:
+    try:
+        output: npt.NDArray[Any] = run_graph(model, images)[0]
+    except Exception as error:  # the checker and the runtime raise anything
+        raise BadInput(
+            f"{source} does not run on an image of {'x'.join(map(str, shape))}: {in_one_line(str(error))}; export it "
+            "again, or set --input-size to what it was trained on."
+        ) from error
+    return output
+
+
+def _unfix_reshapes(graph: GraphProto, batch: int) -> None:
+    """Exporters write a fixed batch into the constants that tensors are reshaped to."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+    for node in graph.node:
+        target = constants.get(node.input[-1]) if node.op_type in ("Reshape", "Expand") else None
+        sizes = np.empty(0) if target is None else numpy_helper.to_array(target).copy()
+        if target is not None and sizes.ndim == 1 and sizes.size and sizes[0] == batch:
+            sizes[0] = 1
+            target.CopyFrom(numpy_helper.from_array(sizes, target.name))
+
+
+def _shape(sizes: tuple[int, ...]) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dimension(dim_value=size) for size in sizes])

@@ -12,6 +12,14 @@ from edgekd.formats.zip_members import open_archive, read_member, root_folder, s
 from edgekd.record import Record
 
 Kind = Literal["exported program", "state dict", "pickled module", "torchscript", "onnx"]
+KIND_NAMES: dict[str, str] = {
+    "exported program": "an exported program",
+    "state dict": "a state dict",
+    "pickled module": "a pickled module",
+    "torchscript": "a TorchScript file",
+    "onnx": "an ONNX file",
+}
+"""Each kind with its article, for sentences."""
 
 MAX_PICKLE = 512 * 2**20
 OTHER_FORMATS = {

@@ -1,5 +1,6 @@
 """Reading ONNX files from strangers: limits first, then external data, then onnx's own checker."""
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+from onnx.external_data_helper import load_external_data_for_tensor
 
 from edgekd.errors import BadInput
 from edgekd.formats.zip_members import shown
@@ -52,11 +54,68 @@ def read_onnx(path: str | Path) -> ModelProto:
     for tensor in all_tensors(model):
         _check_tensor(path, tensor)
     try:
-        onnx.checker.check_model(model if not _external(model) else os.fspath(path))
+        onnx.checker.check_model(model if not _stored_outside(model) else os.fspath(path))
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise BadInput(f"{path}: onnx.checker refuses it ({shown(reason)}); export it again") from error
     return model
+
+
+def read_whole_onnx(path: str | Path) -> ModelProto:
+    """Read and check an ONNX model, and load its external data into it, so that it can be written as one file.
+
+    Raises:
+        BadInput: as `read_onnx`; or one file cannot hold what the external data hold.
+    """
+    path = Path(path)
+    model = read_onnx(path)
+    outside = _stored_outside(model)
+    size = path.stat().st_size + sum(_stored_bytes(tensor) for tensor in outside)
+    if size > MAX_BYTES:
+        raise BadInput(f"{path}: {size} bytes with its external data, one ONNX file holds at most {MAX_BYTES}")
+    for tensor in outside:
+        needed = _stored_bytes(tensor)
+        try:
+            load_external_data_for_tensor(tensor, os.fspath(path.parent))
+        except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise BadInput(f"{path}: the external data of {shown(tensor.name)} cannot be read ({reason})") from error
+        tensor.raw_data = tensor.raw_data[:needed]  # a range without a length goes on to the end of the file
+    return model
+
+
+def external_files(path: str | Path) -> tuple[Path, ...]:
+    """Return the files beside an ONNX file that hold its weights, each once, sorted; checked as `read_onnx` does."""
+    path = Path(path)
+    entries = [entry for tensor in _stored_outside(read_onnx(path)) for entry in tensor.external_data]
+    return tuple(sorted({path.parent / entry.value for entry in entries if entry.key == "location"}))
+
+
+def image_input(path: Path, model: ModelProto) -> OnnxValue:
+    """Return the one input of an image model: float32 (batch, channels, height, width), each size free or fixed.
+
+    Raises:
+        BadInput: more or fewer inputs, another type, or another order of dimensions.
+    """
+    inputs = onnx_inputs(model)
+    if len(inputs) != 1:
+        listed = ", ".join(f"{shown(value.name)} {value.dtype}" for value in inputs[:5])
+        raise BadInput(f"{path}: edgekd takes models with one image input, this one has {len(inputs)} ({listed})")
+    value, where = inputs[0], f"{path}: its input {shown(inputs[0].name)}"
+    if value.dtype != "float32":
+        raise BadInput(f"{where} is {value.dtype}; export the model with a float32 input")
+    if value.shape is None:
+        return value
+    sizes = [size if isinstance(size, int) else None for size in value.shape]
+    written = f"({', '.join('any' if size is None else str(size) for size in sizes)})"
+    if len(sizes) != 4:
+        raise BadInput(f"{where} has the shape {written}; inputs must be images (batch, channels, height, width)")
+    if sizes[3] in (1, 3) and sizes[1] not in (1, 3):
+        raise BadInput(
+            f"{where} has the shape {written}, channels last; inputs must be (batch, channels, height, width): convert "
+            "the model again that way (tf2onnx: --inputs-as-nchw)"
+        )
+    return value
 
 
 def onnx_inputs(model: ModelProto) -> tuple[OnnxValue, ...]:
@@ -122,8 +181,8 @@ def _check_limits(path: Path, model: ModelProto) -> None:
             raise BadInput(f"{path}: {shown(value.name)} declares {elements} elements, far too many; export it again")
 
 
-def _external(model: ModelProto) -> bool:
-    return any(tensor.data_location == TensorProto.EXTERNAL for tensor in all_tensors(model))
+def _stored_outside(model: ModelProto) -> list[TensorProto]:
+    return [tensor for tensor in all_tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
 
 
 def _check_tensor(path: Path, tensor: TensorProto) -> None:
@@ -133,13 +192,15 @@ def _check_tensor(path: Path, tensor: TensorProto) -> None:
         if size < 0 or elements > MAX_ELEMENTS:
             raise BadInput(f"{path}: the tensor {shown(tensor.name)} has an impossible shape; export it again")
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        _check_external(path, tensor, elements)
+        _check_external(path, tensor)
 
 
-def _check_external(path: Path, tensor: TensorProto, elements: int) -> None:
+def _check_external(path: Path, tensor: TensorProto) -> None:
     """A runtime maps this file and range without asking; so both are checked before it sees the model."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     where = f"{path}: the external data of {shown(tensor.name)}"
+    if len(entries) != len(tensor.external_data):
+        raise BadInput(f"{where} are described twice; export the model again")
     location = entries.get("location", "")
     parts = location.replace("\\", "/").split("/")
     if not location or location.startswith(("/", "\\", "~")) or ".." in parts or ":" in location or "\0" in location:
@@ -160,9 +221,14 @@ def _check_external(path: Path, tensor: TensorProto, elements: int) -> None:
     length = state.st_size - offset if length < 0 and "length" not in entries else length
     if offset < 0 or length < 0 or offset + length > state.st_size:
         raise BadInput(f"{where} reach beyond the end of {shown(location)}; copy it again")
-    needed = (elements * _bits(tensor.data_type) + 7) // 8
+    needed = _stored_bytes(tensor)
     if length < needed:
         raise BadInput(f"{where} have {length} bytes where {needed} are needed; export the model again")
+
+
+def _stored_bytes(tensor: TensorProto) -> int:
+    elements: int = math.prod(tensor.dims)
+    return (elements * _bits(tensor.data_type) + 7) // 8
 
 
 def _bits(data_type: int) -> int:

@@ -10,37 +10,30 @@ from onnx import ModelProto
 from torch import nn
 
 from edgekd.errors import BadInput
-from edgekd.formats.onnx_file import onnx_inputs, onnx_outputs, read_onnx
+from edgekd.formats.onnx_file import image_input, onnx_outputs, read_onnx
 from edgekd.formats.zip_members import shown
-
-FLOATS = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
 
 class OnnxTeacher(nn.Module):
-    """Maps inputs (batch, ...) to the file's first output as float32 (batch, ...); it has no parameters to train.
+    """Maps images float32 (batch, channels, height, width) to the file's first output as float32 (batch, ...).
 
-    Where the file fixes its batch size, larger batches are run in pieces of that size, the last one padded.
+    It has no parameters to train. Where the file fixes its batch size, larger batches are run in pieces of that size,
+    the last one padded.
     """
 
     def __init__(self, path: Path, model: ModelProto | None = None) -> None:
         super().__init__()
-        inputs = onnx_inputs(model or read_onnx(path))
-        outputs = onnx_outputs(model or read_onnx(path))
-        if len(inputs) != 1 or inputs[0].dtype not in FLOATS:
-            listed = ", ".join(f"{shown(value.name)} {value.dtype}" for value in inputs)
-            raise BadInput(
-                f"{path}: edgekd takes models with one floating-point input, this one has: {listed or 'none'}"
-            )
+        model = model or read_onnx(path)
+        image = image_input(path, model)
         self.path = path
-        self.input_name, self.output_name = inputs[0].name, outputs[0].name
-        self.dtype = FLOATS[inputs[0].dtype]
-        shape = inputs[0].shape or ()
+        self.input_name, self.output_name = image.name, onnx_outputs(model)[0].name
+        shape = image.shape or ()
         self.batch = shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
         self.session = _session(path)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Run the file on inputs of any batch size."""
-        values = inputs.detach().cpu().numpy().astype(self.dtype, copy=False)
+        values = inputs.detach().cpu().numpy().astype(np.float32, copy=False)
         size = self.batch or max(1, len(values))
         pieces = [self._run(values[start : start + size], size) for start in range(0, len(values), size)]
         return torch.from_numpy(np.concatenate(pieces).astype(np.float32)).to(inputs.device)

@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.export.graph_signature import InputKind, TensorArgument
 
 from edgekd.errors import BadInput, UsageError
-from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.batch import free_batch
 from edgekd.formats.guess_architecture import guess_architecture
-from edgekd.formats.identify import FileKind, identify
+from edgekd.formats.identify import KIND_NAMES, FileKind, identify
 from edgekd.formats.metadata import checked_metadata
 from edgekd.formats.onnx_file import onnx_inputs, read_onnx
 from edgekd.formats.onnx_teacher import OnnxTeacher
@@ -34,7 +32,7 @@ class LoadedModel:
     sha256: str
     input_shape: tuple[int | None, ...] | None
     metadata: dict[str, Any]
-    """Of mean, std, input_size, interpolation, crop_pct and labels: what the file or timm's configuration states."""
+    """Of mean, std, input_size, interpolation, crop_pct and labels: what the file itself states."""
     notes: tuple[str, ...]
     """Sentences for the report."""
     trainable: bool
@@ -56,23 +54,10 @@ def read_model(path: str | Path, *, arch: str | None = None, trust: bool = False
     """
     kind = identify(path)
     if arch is not None and kind.kind not in ("state dict", "pickled module"):
-        raise UsageError(f"--arch {arch!r} does not go with {path}: it is an {kind.kind} and carries its own program")
-    return READERS[kind.kind](kind, arch, trust)
-
-
-def output_features(module: nn.Module, example: torch.Tensor) -> int:
-    """Return the classes of a classifier: the last dimension of its first output on `example` (batch, ...).
-
-    Raises:
-        BadInput: it returns no tensor (batch, classes).
-    """
-    outputs = run(module, (example,))
-    if not outputs or outputs[0].ndim != 2:
-        shape = tuple(outputs[0].shape) if outputs else "nothing"
-        raise BadInput(
-            f"the model returns {shape} for an input {tuple(example.shape)}; a classifier returns (batch, classes)"
+        raise UsageError(
+            f"--arch {arch!r} does not go with {path}, {KIND_NAMES[kind.kind]}, which carries its own program"
         )
-    return int(outputs[0].shape[1])
+    return READERS[kind.kind](kind, arch, trust)
 
 
 def _read_program(kind: FileKind, arch: str | None, trust: bool) -> LoadedModel:
@@ -120,8 +105,7 @@ def _fill(kind: FileKind, checkpoint: Checkpoint, arch: str | None) -> LoadedMod
             f"edgekd compress {path} --arch {likely} --target raspberry-pi"
         )
     module = load_into(path, checkpoint, arch)
-    metadata = {**checked_metadata(architecture_metadata(arch)), **checked_metadata(checkpoint.extras)}
-    return _loaded(kind, module, metadata)
+    return _loaded(kind, module, checked_metadata(checkpoint.extras))
 
 
 def _read_pickled(kind: FileKind, arch: str | None, trust: bool) -> LoadedModel:

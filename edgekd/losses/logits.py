@@ -4,10 +4,13 @@ Every loss is computed in float32 whatever the precision of the forward pass, si
 the small probabilities that distillation is about.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+from edgekd.errors import UsageError, did_you_mean
 
 # Keeps a row of equal logits finite, and its gradient bounded; far below the spread of a row that says something.
 SPREAD_FLOOR = 1e-3
@@ -17,6 +20,22 @@ class DistillationLoss(Protocol):
     """How a row of student logits is compared with the teacher's."""
 
     def __call__(self, student: torch.Tensor, teacher: torch.Tensor, *, temperature: float) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What a loss is used with where nothing else is asked for: the weights of it and of the labels' cross-entropy."""
+
+    distill: float
+    label: float
+    temperature: float
+
+
+def own_weights(loss: str) -> LossWeights:
+    """Return the weights that belong to a loss by name. Raises UsageError where there is no such loss."""
+    if loss not in LOSSES:
+        raise UsageError(f"there is no loss {loss!r}{did_you_mean(loss, LOSSES)}")
+    return LOSS_WEIGHTS[loss]
 
 
 def soft_targets(student: torch.Tensor, teacher: torch.Tensor, *, temperature: float) -> torch.Tensor:
@@ -57,3 +76,10 @@ LOSSES: dict[str, DistillationLoss] = {
     "soft_targets": soft_targets,
     "standardised_logits": standardised_logits,
 }
+
+LOSS_WEIGHTS: dict[str, LossWeights] = {
+    "soft_targets": LossWeights(distill=0.9, label=0.1, temperature=4.0),
+    "standardised_logits": LossWeights(distill=9.0, label=0.1, temperature=2.0),
+}
+"""Standardised logits have a spread of 1, so their loss and its gradient are smaller and want the larger weight, as in
+Sun et al. 2024; 0.9 and a temperature of 4 are what most work on soft targets takes."""

@@ -12,8 +12,11 @@ from torch import nn
 
 from edgekd.data.materialise import open_split
 from edgekd.data.split import Split
-from edgekd.errors import UsageError
+from edgekd.errors import BadInput, UsageError
+from edgekd.formats.identify import KIND_NAMES
+from edgekd.formats.onnx_file import read_onnx
 from edgekd.formats.read import LoadedModel
+from edgekd.latency.graph import summarise
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
@@ -24,7 +27,7 @@ from edgekd.students.pruning import rebuild
 from edgekd.students.student import Student
 from edgekd.tasks.classification import paired_difference
 from edgekd.training.loop import Trained, train
-from edgekd.training.plan import Plan, learning_rate_for
+from edgekd.training.plan import Augment, Plan, learning_rate_for
 from edgekd.training.schedule import settle_steps
 from edgekd.workspace import write_atomic
 
@@ -49,7 +52,7 @@ class Distilled(Record):
     notes: tuple[str, ...]
 
 
-def skip_distillation(reason: str) -> Distilled:
+def skip_distillation() -> Distilled:
     """The result of a run that ships the teacher itself."""
     return Distilled(
         origin="the teacher itself",
@@ -60,7 +63,7 @@ def skip_distillation(reason: str) -> Distilled:
         trained=(),
         shipped="teacher",
         distillation=None,
-        notes=(reason,),
+        notes=(),
     )
 
 
@@ -87,7 +90,8 @@ def distill(
     spec = plan.student or "auto"
     if spec == "auto" and not teacher.trainable:
         raise UsageError(
-            f"A {teacher.kind} cannot be pruned or trained; give --student timm:NAME or file.py:build, or none."
+            f"The student cannot be pruned out of {KIND_NAMES[teacher.kind]}, which can only be run; "
+            "give --student timm:NAME or file.py:build, or none."
         )
     example = torch.zeros(1, *preprocessing.shape)
     student = build_student(
@@ -95,6 +99,50 @@ def distill(
     )
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
+    teacher_macs = _teacher_macs(teacher, student)
+    runs, settled = _train_both(
+        folder,
+        plan=plan,
+        student=student,
+        teacher=teacher.module,
+        preprocessing=preprocessing,
+        labelled=labelled,
+        data=data,
+        listen=listen,
+    )
+    distillation = _judge(runs, student, settled, spec=spec, teacher_macs=teacher_macs)
+    log.info("%s goes on: %s", distillation.shipped, distillation.reason)
+    return Distilled(
+        origin=student.origin,
+        spec=spec,
+        build=student.plan,
+        macs=student.macs,
+        params=student.params,
+        trained=tuple(runs),
+        shipped=distillation.shipped,
+        distillation=distillation,
+        notes=tuple(dict.fromkeys((*student.notes, *(note for run in runs.values() for note in run.notes)))),
+    )
+
+
+def trained_modules(distilled: Distilled, teacher: LoadedModel, preprocessing: Preprocessing) -> dict[Who, nn.Module]:
+    """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
+    example = torch.zeros(1, *preprocessing.shape)
+    return {who: rebuild(teacher.module, example, distilled.build) for who in distilled.trained}
+
+
+def _train_both(
+    folder: Path,
+    *,
+    plan: Recipe,
+    student: Student,
+    teacher: nn.Module,
+    preprocessing: Preprocessing,
+    labelled: bool,
+    data: Path,
+    listen: Listener,
+) -> tuple[dict[Who, Trained], Plan]:
+    """Train copies of the student with the teacher and, if judged, without; their weights end in `WHO.safetensors`."""
     splits = {name: open_split(data, name) for name in ("train", "val")}
     judged = plan.judge and labelled
     settled = _stored(
@@ -102,7 +150,7 @@ def distill(
         lambda: plan_training(
             plan,
             student,
-            teacher.module,
+            teacher,
             train_split=splits["train"],
             validation=splits["val"],
             preprocessing=preprocessing,
@@ -114,7 +162,7 @@ def distill(
         module = copy.deepcopy(student.module)
         runs[who] = train(
             module,
-            teacher=teacher.module if who == "student" else None,
+            teacher=teacher if who == "student" else None,
             train=splits["train"],
             val=splits["val"],
             preprocessing=preprocessing,
@@ -125,25 +173,7 @@ def distill(
             progress=listen,
         )
         _save_weights(module, folder / f"{who}.safetensors")
-    distillation = _judge(runs, student, settled, plan)
-    log.info("%s goes on: %s", distillation.shipped, distillation.reason)
-    return Distilled(
-        origin=student.origin,
-        spec=spec,
-        build=student.plan,
-        macs=student.macs,
-        params=student.params,
-        trained=tuple(runs),
-        shipped=distillation.shipped,
-        distillation=distillation,
-        notes=(*student.notes, *(note for run in runs.values() for note in run.notes)),
-    )
-
-
-def trained_modules(distilled: Distilled, teacher: LoadedModel, preprocessing: Preprocessing) -> dict[Who, nn.Module]:
-    """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
-    example = torch.zeros(1, *preprocessing.shape)
-    return {who: rebuild(teacher.module, example, distilled.build) for who in distilled.trained}
+    return runs, settled
 
 
 def plan_training(
@@ -167,11 +197,10 @@ def plan_training(
         "batch_size": plan.batch_size,
         "learning_rate": plan.learning_rate or rate,
         "loss": plan.loss,
-        "temperature": plan.temperature,
-        "augment": plan.augment or ("crop" if preprocessing.channels == 1 else "crop+flip"),
+        "augment": plan.augment or _usual_augment(preprocessing),
         "seed": plan.seed,
     }
-    weights = {name: getattr(plan, name) for name in ("distill_weight", "label_weight")}
+    weights = {name: getattr(plan, name) for name in ("temperature", "distill_weight", "label_weight")}
     return settle_steps(
         Plan(**chosen, **{name: value for name, value in weights.items() if value is not None}),
         epochs=None if plan.time else plan.epochs or DEFAULT_EPOCHS,
@@ -184,6 +213,12 @@ def plan_training(
         accelerator=plan.accelerator,
         control=control,
     )
+
+
+def _usual_augment(preprocessing: Preprocessing) -> Augment:
+    if preprocessing.identity:
+        return "none"
+    return "crop" if preprocessing.channels == 1 else "crop+flip"
 
 
 def _stored(path: Path, decide: Callable[[], Plan]) -> Plan:
@@ -199,7 +234,20 @@ def _save_weights(module: nn.Module, path: Path) -> None:
     save_file(weights, path)
 
 
-def _judge(runs: dict[Who, Trained], student: Student, settled: Plan, plan: Recipe) -> Distillation:
+def _teacher_macs(teacher: LoadedModel, student: Student) -> int | None:
+    """Multiply-accumulates of the teacher, of an ONNX file counted in its graph; None where they cannot be counted."""
+    if teacher.onnx_path is None:
+        return student.teacher_macs or None
+    try:
+        return summarise(read_onnx(teacher.onnx_path)).macs or None
+    except BadInput as error:
+        log.info("the teacher's multiply-accumulates are not known: %s", error)
+        return None
+
+
+def _judge(
+    runs: dict[Who, Trained], student: Student, settled: Plan, *, spec: str, teacher_macs: int | None
+) -> Distillation:
     """Which of the two goes on: the better one on validation, the distilled one where they are equal."""
     distilled, control = runs["student"], runs.get("control")
     gain: Number | None = None
@@ -211,9 +259,9 @@ def _judge(runs: dict[Who, Trained], student: Student, settled: Plan, plan: Reci
         shipped = "student" if gain.value >= 0 else "control"
         reason = f"{points:+.2f} [{low:+.2f}, {high:+.2f}] points on validation against training alone"
     return Distillation(
-        student=plan.student or "auto",
+        student=spec,
         origin=student.origin,
-        macs_kept=student.macs / student.teacher_macs,
+        macs_kept=student.macs / teacher_macs if teacher_macs else None,
         loss=settled.loss,
         steps=settled.steps,
         images=distilled.images,

@@ -81,7 +81,8 @@ def _export_teacher(
     path = folder / "teacher.onnx"
     if teacher.onnx_path is None:
         return _export_module(path, teacher.module, inputs, runtime)
-    adopted = adopt_onnx(teacher.onnx_path, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
+    shape = (inputs.shape[1], inputs.shape[2], inputs.shape[3])
+    adopted = adopt_onnx(teacher.onnx_path, path, shape=shape, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
     return _describe(path, teacher.module, inputs, "as it came", adopted.notes)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from edgekd.data.classes import agreed_order
 from edgekd.data.materialise import DataManifest, check_classes, materialise, open_split
 from edgekd.data.peek import DataFacts, peek
-from edgekd.data.split import Split
 from edgekd.errors import BadInput
 from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel, read_model
@@ -19,7 +20,7 @@ from edgekd.recipe import Recipe
 from edgekd.record import Record
 from edgekd.results import Figures
 from edgekd.students.macs import count_macs
-from edgekd.tasks.classification import CLASSIFICATION, near_chance, score_number
+from edgekd.tasks.classification import CLASSIFICATION, accuracy, correct, near_chance, predicted, score_number
 from edgekd.training.evaluate import predict_logits
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ _PREPROCESSING_OPTIONS = ("input_size", "mean", "std", "scale", "channels", "res
 
 SEEN_BEFORE = 0.03
 """A teacher this much better on validation than on test has most likely been trained on the validation images."""
+ONE_ANSWER = 0.95
+"""Share of unlabelled images above which a single answer is suspected to come from a broken teacher."""
 
 
 class Loaded(Record):
@@ -65,18 +68,19 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
     outputs = _count_outputs(teacher, preprocessing, plan)
-    manifest = _write_splits(folder / "data", plan, preprocessing, listen) if plan.data else None
+    order, notes = _settle_order(plan, teacher, facts, outputs)
+    manifest = _write_splits(folder / "data", plan, preprocessing, order, listen) if plan.data else None
     classes = _settle_classes(manifest, teacher, outputs)
     example = torch.zeros(1, *preprocessing.shape)
     figures = Figures(
-        macs=count_macs(teacher.module, example) if teacher.onnx_path is None else None,
+        macs=count_macs(teacher.module, example) or None if teacher.onnx_path is None else None,
         params=sum(p.numel() for p in teacher.module.parameters()) or None,
     )
     score_name: str | None = None
-    seen: tuple[str, ...] = ()
     if manifest:
         score_name = "accuracy" if manifest.labelled else "agreement"
-        figures, seen = _score_teacher(folder, teacher, preprocessing, figures, outputs)
+        score, said = _score_teacher(folder, teacher, preprocessing, outputs)
+        figures, notes = figures.model_copy(update=score), (*notes, *said)
     return Loaded(
         kind=teacher.kind,
         sha256=teacher.sha256,
@@ -87,7 +91,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         manifest=manifest,
         score_name=score_name,
         teacher=figures,
-        notes=(*teacher.notes, *(manifest.notes if manifest else ()), *seen),
+        notes=(*teacher.notes, *(manifest.notes if manifest else ()), *notes),
     )
 
 
@@ -120,6 +124,11 @@ def _count_outputs(teacher: LoadedModel, preprocessing: Preprocessing, plan: Rec
             f"{plan.model} returns {_describe(first_output)}; only classifiers, which return logits (batch, classes), "
             "can be compressed so far."
         )
+    if first_output.shape[1] < 2:
+        raise BadInput(
+            f"{plan.model} has {first_output.shape[1]} output; a classifier has one for each class, so at least 2 (a "
+            "yes-or-no model of one output z becomes one with the logits 0 and z)."
+        )
     return int(first_output.shape[1])
 
 
@@ -127,7 +136,18 @@ def _describe(value: Any) -> str:
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
 
 
-def _write_splits(folder: Path, plan: Recipe, preprocessing: Preprocessing, listen: Listener) -> DataManifest:
+def _settle_order(
+    plan: Recipe, teacher: LoadedModel, facts: DataFacts | None, outputs: int
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The index order of the labels that the model file states, unless --classes does."""
+    if plan.classes or facts is None or not facts.labelled:
+        return None, ()
+    return agreed_order(facts.classes, teacher.metadata.get("labels"), outputs)
+
+
+def _write_splits(
+    folder: Path, plan: Recipe, preprocessing: Preprocessing, order: tuple[str, ...] | None, listen: Listener
+) -> DataManifest:
     folder.mkdir(parents=True, exist_ok=True)
     return materialise(
         str(plan.data),
@@ -138,6 +158,7 @@ def _write_splits(folder: Path, plan: Recipe, preprocessing: Preprocessing, list
         resize=preprocessing.resize,
         crop=preprocessing.crop,
         classes_file=Path(plan.classes) if plan.classes else None,
+        order=order,
         seed=plan.seed,
         progress=listen,
     )
@@ -151,32 +172,52 @@ def _settle_classes(manifest: DataManifest | None, teacher: LoadedModel, outputs
 
 
 def _score_teacher(
-    folder: Path, teacher: LoadedModel, preprocessing: Preprocessing, figures: Figures, outputs: int
-) -> tuple[Figures, tuple[str, ...]]:
+    folder: Path, teacher: LoadedModel, preprocessing: Preprocessing, outputs: int
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Run the teacher over validation and test and keep its logits; return what to update `Figures` by, and notes."""
+    splits = {"val": open_split(folder / "data", "val"), "test": open_split(folder / "data", "test")}
     logits = {}
-    splits: dict[str, Split] = {}
-    for name in ("val", "test"):
-        splits[name] = open_split(folder / "data", name)
-        logits[name] = predict_logits(teacher.module, splits[name], preprocessing)
+    for name, split in splits.items():
+        logits[name] = predict_logits(teacher.module, split, preprocessing)
         np.save(folder / f"teacher_{name}_logits.npy", logits[name])
-    test, labels = logits["test"], splits["test"].labels
-    if not np.isfinite(test).all():
-        raise BadInput(
-            "The teacher's logits are not finite on the test images; its weights or normalisation are broken."
-        )
-    if labels is None or splits["val"].labels is None:
+        _check_finite(logits[name], name)
+    labels, known = splits["test"].labels, splits["val"].labels
+    if labels is None or known is None:
         log.info("no labels: students are scored by agreement with the teacher")
-        return figures, ()
-    score = score_number(test.argmax(1) == labels, place="host")
+        return {}, _one_answer(predicted(np.concatenate(list(logits.values()))))
+    score = score_number(correct(logits["test"], labels), place="host")
     log.info("teacher scores %.2f %% on %d test images", 100 * score.value, len(labels))
     complaint = near_chance(score.value, labels, outputs)
     if complaint:
         raise BadInput(complaint)
-    validation = float((logits["val"].argmax(1) == splits["val"].labels).mean())
-    figures = figures.model_copy(update={"score": score, "metrics": CLASSIFICATION.metrics(test, labels)})
-    if validation - score.value <= SEEN_BEFORE:
-        return figures, ()
-    return figures, (
-        f"The teacher scores {100 * validation:.1f} % on validation and {100 * score.value:.1f} % on test: it was "
+    update = {"score": score, "metrics": CLASSIFICATION.metrics(logits["test"], labels)}
+    return update, _seen_before(accuracy(logits["val"], known), score.value)
+
+
+def _check_finite(logits: npt.NDArray[np.float32], split: str) -> None:
+    broken = int((~np.isfinite(logits)).any(axis=1).sum())
+    if broken:
+        raise BadInput(
+            f"The teacher's logits are not finite on {broken} of {len(logits)} {split} images; its weights or "
+            "normalisation are broken."
+        )
+
+
+def _one_answer(answers: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Without labels nobody can tell a broken teacher by its score, but one that says the same of everything shows."""
+    most, share = int(np.bincount(answers).argmax()), float(np.bincount(answers).max() / len(answers))
+    if share <= ONE_ANSWER:
+        return ()
+    return (
+        f"The teacher puts {100 * share:.1f} % of the unlabelled images into class {most}: unless that is so, its "
+        "weights or normalisation are wrong, and agreement with it says little.",
+    )
+
+
+def _seen_before(validation: float, test: float) -> tuple[str, ...]:
+    if validation - test <= SEEN_BEFORE:
+        return ()
+    return (
+        f"The teacher scores {100 * validation:.1f} % on validation and {100 * test:.1f} % on test: it was "
         "probably trained on the validation images, so scores on validation are too good.",
     )

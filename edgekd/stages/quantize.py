@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from edgekd.data.materialise import open_split
 from edgekd.device import DeviceProfile, Numerics
-from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.errors import BadInput
 from edgekd.parity import sqnr_db
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.progress import Listener, Tick
@@ -17,6 +17,7 @@ from edgekd.results import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.calibration import CalibrationData, check_calibration
 from edgekd.schemes.inspect_graph import operators_left
+from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES, twin_numerics
 from edgekd.workspace import file_sha256
@@ -32,19 +33,6 @@ class Quantized(Record):
     files: tuple[SchemeFile, ...]
     skipped: dict[str, str]
     notes: tuple[str, ...]
-
-
-def scheme_names(text: str) -> tuple[str, ...]:
-    """The schemes that `--schemes a,b` names; fp32 always competes.
-
-    Raises:
-        UsageError: a name that is no scheme.
-    """
-    names = tuple(dict.fromkeys(["fp32", *(part.strip() for part in text.split(",") if part.strip())]))
-    unknown = next((name for name in names if name not in SCHEMES), None)
-    if unknown:
-        raise UsageError(f"There is no scheme {unknown!r}{did_you_mean(unknown, SCHEMES)}")
-    return names
 
 
 def quantize(
@@ -75,13 +63,14 @@ def quantize(
     for done, scheme in enumerate(schemes):
         listen(Tick("scheme", done, len(schemes), scheme))
         path = folder / f"{scheme}.onnx"
-        result = SCHEMES[scheme](model, path, calibration=calibration, numerics=profile.numerics)
+        result = _write(scheme, model, path, calibration, profile.numerics)
         notes += tuple(f"{scheme}: {note}" for note in result.notes)
         if result.skipped:
             skipped[scheme] = result.skipped
             log.info("%s does not apply: %s", scheme, result.skipped)
             continue
-        twin = _write_twin(scheme, model, folder, calibration, profile.numerics)
+        twin, said = _write_twin(scheme, model, folder, calibration, profile.numerics)
+        notes += said
         files.append(_examine(scheme, path, inputs, reference, profile, twin))
     listen(Tick("scheme", len(schemes), len(schemes), "all written"))
     return Quantized(files=tuple(files), skipped=skipped, notes=notes)
@@ -110,15 +99,30 @@ def _noise(preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((SIGNAL_IMAGES, *preprocessing.shape)).astype(np.float32)
 
 
+def _write(
+    scheme: str, model: Path, path: Path, calibration: CalibrationData | None, numerics: Numerics
+) -> SchemeResult:
+    """Write the file; a scheme that cannot take this model is skipped, except fp32, on which all else rests."""
+    try:
+        return SCHEMES[scheme](model, path, calibration=calibration, numerics=numerics)
+    except BadInput as error:
+        if scheme == "fp32":
+            raise
+        return SchemeResult(scheme=scheme, skipped=str(error))
+
+
 def _write_twin(
     scheme: str, model: Path, folder: Path, calibration: CalibrationData | None, numerics: Numerics
-) -> str | None:
+) -> tuple[str | None, tuple[str, ...]]:
+    """The name of the twin where one is needed, and a note where it could not be written."""
     other = twin_numerics(numerics)
     if scheme != "int8_static" or other is None:
-        return None
+        return None, ()
     path = folder / f"{scheme}.twin.onnx"
-    SCHEMES[scheme](model, path, calibration=calibration, numerics=other)
-    return path.name
+    result = _write(scheme, model, path, calibration, other)
+    if result.skipped:
+        return None, (f"{scheme} is timed here in kernels that are not the device's, without a twin: {result.skipped}",)
+    return path.name, ()
 
 
 def _examine(
@@ -130,18 +134,21 @@ def _examine(
     twin: str | None,
 ) -> SchemeFile:
     """Load and run the file; a broken one is a result with a reason, not an exception."""
+    signal: float | None = None
+    operators: dict[str, int] = {}
     try:
         signal = sqnr_db(reference, predict_batches(path, [inputs]))
+        operators = operators_left(path, arm=profile.numerics.activations == "int8")
         rejected = check_signal(signal)
     except BadInput as error:
-        signal, rejected = None, str(error)
+        rejected = str(error)
     return SchemeFile(
         scheme=scheme,
         file=path.name,
         sha256=file_sha256(path),
         size_kib=round(path.stat().st_size / 1024, 1),
         sqnr_db=signal,
-        operators=operators_left(path, arm=profile.numerics.activations == "int8"),
+        operators=operators,
         twin=twin,
         rejected=rejected,
     )

@@ -27,7 +27,8 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Ledger:
-    """The scalars of a run. `step` is the number of finished steps, which is also the loader's position."""
+    """The scalars of a run. `step` is the number of finished steps, which is also the loader's position; `best_score`
+    is the highest seen, of which the kept weights may fall short by what is noise."""
 
     threads: int
     step: int = 0
@@ -44,7 +45,7 @@ class Ledger:
 
 @dataclass
 class State:
-    """A run in memory. `best` holds the state dict with the best validation score so far."""
+    """A run in memory. `best` holds the state dict that ships if nothing better comes: see `loop.worth_keeping`."""
 
     student: nn.Module
     average: nn.Module

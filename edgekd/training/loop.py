@@ -4,6 +4,7 @@ The order of samples, their views and the schedule follow from the plan and the 
 up again ends with the same weights, bit for bit, on the same machine with the same number of threads.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgekd.data.split import Split
+from edgekd.errors import BadInput
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick, silent
 from edgekd.results import Curve
@@ -170,8 +172,22 @@ def _predict(run: Run, module: nn.Module, split: Split, precision: Precision) ->
     return predict_logits(module, split, run.preprocessing, **how)  # type: ignore[arg-type]
 
 
+def worth_keeping(score: float, best: float, images: int) -> bool:
+    """Return whether weights of this score, over so many images, replace earlier ones where `best` is the highest yet.
+
+    They do unless they are worse by more than one standard error, sqrt(best x (1 - best) / images): within that, scores
+    do not tell weights apart, while later ones have had more training at lower rates. That matters most where the
+    teacher was trained on the validation images, on which scores then saturate early. The highest score stays the
+    measure, so that small losses never add up.
+    """
+    return score >= best - math.sqrt(max(0.0, best * (1 - best)) / images)
+
+
 def _evaluate(run: Run, val: Split, truth: Truth) -> None:
-    """Score the student and its running average; keep the better one's weights where they are the best so far."""
+    """Score the student and its running average; keep the better one's weights where they are worth it.
+
+    Raises BadInput where neither gives a number before the first step.
+    """
     state, ledger = run.state, run.state.ledger
     seen: list[tuple[float, float, nn.Module]] = []
     for module in (state.student, state.average):
@@ -183,14 +199,19 @@ def _evaluate(run: Run, val: Split, truth: Truth) -> None:
         if torch.isfinite(loss):
             seen.append((float(correct(logits, truth.classes).mean()), float(loss), module))
     if not seen:
+        if not ledger.scores:
+            raise BadInput(
+                "the student's outputs on the validation images are no numbers before training has begun; check its "
+                "weights and the images for NaN and infinity"
+            )
         recover(run)
         return
     score, loss_value, module = max(seen, key=lambda each: each[0])
     ledger.steps.append(ledger.step)
     ledger.scores.append(score)
     ledger.losses.append(loss_value)
-    if score > ledger.best_score:
-        ledger.best_score, ledger.best_is_average = score, module is state.average
+    if worth_keeping(score, ledger.best_score, len(val)):
+        ledger.best_score, ledger.best_is_average = max(score, ledger.best_score), module is state.average
         for name, value in module.state_dict().items():
             state.best[name].copy_(value)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgekd.losses.logits import own_weights
 from edgekd.record import Record
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -31,6 +32,8 @@ class Plan(Record):
     """One training run. `warmup_share` and `average_share` are shares of `steps`; weights multiply the two losses.
 
     A precision of None is settled by `edgekd.training.precision.settle_precision`, by rule, when the run starts.
+    Weights and temperature that are not given are the loss's own, so a stored plan names them. Raises UsageError where
+    there is no such loss.
     """
 
     steps: int = Field(ge=1)
@@ -42,9 +45,9 @@ class Plan(Record):
     warmup_share: float = Field(0.05, ge=0, le=1)
     clip_norm: float = Field(5.0, gt=0)
     loss: str = "standardised_logits"
-    temperature: float = Field(2.0, gt=0)
-    distill_weight: float = Field(9.0, ge=0)
-    label_weight: float = Field(0.1, ge=0)
+    temperature: float = Field(default_factory=lambda given: own_weights(given["loss"]).temperature, gt=0)
+    distill_weight: float = Field(default_factory=lambda given: own_weights(given["loss"]).distill, ge=0)
+    label_weight: float = Field(default_factory=lambda given: own_weights(given["loss"]).label, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     average_share: float = Field(0.05, gt=0, le=1)
     recalibration_batches: int = Field(20, ge=0)

@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from edgekd.data.split import Split
-from edgekd.errors import BadInput, UsageError, did_you_mean
-from edgekd.losses.logits import LOSSES, hard_labels
+from edgekd.errors import BadInput, UsageError
+from edgekd.losses.logits import LOSSES, hard_labels, own_weights
 from edgekd.preprocessing import Preprocessing
 from edgekd.training.checkpoint import Ledger, State
 from edgekd.training.evaluate import autocast, logits_of
@@ -57,12 +57,18 @@ def prepare(
     plan: Plan,
     place: Literal["cpu", "cuda"],
 ) -> Run:
-    """Set a run up at step 0, with the student's batch-norm statistics taken anew; `plan` has its precisions."""
+    """Set a run up at step 0, with the student's batch-norm statistics taken anew; `plan` has its precisions.
+
+    Raises BadInput where a batch is a single image, and the student's batch normalisation cannot learn from that.
+    """
     fabric = Fabric(accelerator=place, devices=1, precision=cast(Any, plan.precision))
     fabric.launch()
     views = ViewReader(train, plan, augment="none" if preprocessing.identity else plan.augment)
     modules = [module.to(fabric.device).eval() for module in (student, teacher) if module is not None]
-    layout = choose_layout(modules, as_input(views.at(0).images[:2].to(fabric.device), preprocessing))
+    inputs = as_input(views.at(0).images[:2].to(fabric.device), preprocessing)
+    layout = choose_layout(modules, inputs)
+    if views.batch_size == 1:
+        _check_single_image(student, inputs)
     student.train()
     optimizer = OPTIMIZERS[plan.optimizer](student, plan)
     module = fabric.setup_module(student)
@@ -72,7 +78,8 @@ def prepare(
 
     recalibrate_batch_norm(student, plan.recalibration_batches, forward)
     best = {name: value.detach().clone() for name, value in student.state_dict().items()}
-    state = State(student, copy.deepcopy(student).eval(), optimizer, best, Ledger(threads=torch.get_num_threads()))
+    ledger = Ledger(threads=torch.get_num_threads(), notes=_notes(plan, preprocessing))
+    state = State(student, copy.deepcopy(student).eval(), optimizer, best, ledger)
     updater = fabric.setup_optimizers(optimizer)
     return Run(plan, preprocessing, fabric, module, updater, teacher, views, layout, state)
 
@@ -97,16 +104,37 @@ def choose_layout(modules: list[nn.Module], inputs: torch.Tensor) -> torch.memor
     return torch.channels_last
 
 
+def _check_single_image(student: nn.Module, inputs: torch.Tensor) -> None:
+    try:
+        with torch.no_grad():
+            copy.deepcopy(student).train()(inputs)
+    except ValueError as error:  # how torch says that a channel has a single value
+        raise BadInput(
+            f"the student cannot be trained on batches of one image ({error}); give --batch-size 2 or more, and at "
+            "least as many training images"
+        ) from error
+
+
+def _notes(plan: Plan, preprocessing: Preprocessing) -> list[str]:
+    if preprocessing.identity and plan.augment != "none":
+        return [f"augmentation {plan.augment!r} was left out, because the data already are model inputs, not images"]
+    return []
+
+
 def check_plan(plan: Plan, teacher: nn.Module | None, train: Split, val: Split) -> None:
     """Refuse, in one sentence, what cannot be trained. Raises UsageError or BadInput."""
-    if plan.loss not in LOSSES:
-        raise UsageError(f"there is no loss {plan.loss!r}{did_you_mean(plan.loss, LOSSES)}")
+    own_weights(plan.loss)
     if not len(train) or not len(val):
         raise BadInput(
             f"the data have {len(train)} training and {len(val)} validation images; give at least one of each"
         )
     if teacher is None and (train.labels is None or val.labels is None):
         raise UsageError("data without labels can only be learned from a teacher, so no control can be trained on them")
+    if teacher is not None and not plan.distill_weight:
+        if train.labels is None:
+            raise UsageError("--distill-weight 0 leaves nothing to learn from, because the data have no labels")
+        if not plan.label_weight:
+            raise UsageError("--distill-weight 0 and --label-weight 0 leave nothing to learn from; raise one of them")
 
 
 def advance(run: Run) -> float:

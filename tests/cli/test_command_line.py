@@ -2,27 +2,23 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
 
-from edgekd.cli.main import COMMANDS, main
-from edgekd.recipe import Recipe
+from edgekd.api import command_line
+from edgekd.cli.main import COMMANDS
+from edgekd.recipe import Recipe, make_recipe
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run the command in this process and in an empty folder; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+def write_model(path: Path, name: str = "one") -> None:
+    """The smallest sound ONNX file; the tests here plan a run and do not start it."""
+    images, logits = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 3]) for n in ("x", "y"))
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], name, [images], [logits])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
 
 
 def test_every_setting_of_the_recipe_is_an_option(call) -> None:
@@ -49,39 +45,39 @@ def test_unknown_words_name_the_nearest(call) -> None:
     code, out, err = call("compres")
     assert (code, out) == (2, "")
     assert "did you mean 'compress'" in err
-    code, out, err = call("compress", "m.pt2", "--epoch", 3)
+    code, out, err = call("compress", "m.onnx", "--epoch", 3)
     assert (code, out) == (2, "")
     assert "--epochs" in err
 
 
 def test_dry_run_prints_the_plan_with_reasons_and_writes_nothing(call, tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not read")
+    write_model(tmp_path / "m.onnx")
     (tmp_path / "images").mkdir()
-    code, out, _ = call("compress", "m.pt2", "--target", "raspberry-pi", "--data", "images", "--dry-run")
+    code, out, _ = call("compress", "m.onnx", "--target", "raspberry-pi", "--data", "images", "--dry-run")
     assert code == 0
     assert "raspberry-pi is taken as raspberry-pi-5; alternatives: raspberry-pi-3b-plus, raspberry-pi-4" in out
     assert "int8 activations, per channel" in out
     assert "student: auto" in out
     assert re.search(r"run folder runs/m-raspberry-pi-5-[0-9a-f]{8}", out)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "m.pt2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "m.onnx"]
 
 
 def test_the_run_folder_changes_with_the_settings_and_not_otherwise(call, tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not read")
+    write_model(tmp_path / "m.onnx")
 
     def folder(*options: object) -> str:
-        return json.loads(call("compress", "m.pt2", "--dry-run", "--json", *options)[1])["run"]
+        return json.loads(call("compress", "m.onnx", "--dry-run", "--json", *options)[1])["run"]
 
     assert folder() == folder()
     assert len({folder(), folder("--seed", 1), folder("--target", "raspberry-pi-4"), folder("--schemes", "fp32")}) == 4
     before = folder()
-    (tmp_path / "m.pt2").write_bytes(b"another model")
+    write_model(tmp_path / "m.onnx", "another")
     assert folder() != before
 
 
 def test_json_is_exactly_one_object(call, tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not read")
-    planned = json.loads(call("compress", "m.pt2", "--dry-run", "--json")[1])
+    write_model(tmp_path / "m.onnx")
+    planned = json.loads(call("compress", "m.onnx", "--dry-run", "--json")[1])
     assert planned["recipe"]["student"] == "none"
     assert planned["fallbacks"] == [
         "no --data, so no student could be trained: the teacher itself was compressed, and nothing was scored"
@@ -91,9 +87,11 @@ def test_json_is_exactly_one_object(call, tmp_path: Path) -> None:
 
 
 def test_a_saved_recipe_runs_again(call, tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not read")
-    call("compress", "m.pt2", "--target", "raspberry-pi-4", "--schemes", "fp32", "--save-recipe", "r.yaml", "--dry-run")
-    again = json.loads(call("compress", "m.pt2", "--recipe", "r.yaml", "--dry-run", "--json")[1])
+    write_model(tmp_path / "m.onnx")
+    call(
+        "compress", "m.onnx", "--target", "raspberry-pi-4", "--schemes", "fp32", "--save-recipe", "r.yaml", "--dry-run"
+    )
+    again = json.loads(call("compress", "m.onnx", "--recipe", "r.yaml", "--dry-run", "--json")[1])
     assert (again["recipe"]["target"], again["recipe"]["schemes"]) == ("raspberry-pi-4", "fp32")
 
 
@@ -107,8 +105,8 @@ def test_every_profile_can_be_shown(call) -> None:
 
 
 def test_training_without_images_is_refused(call, tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not read")
-    code, _, err = call("compress", "m.pt2", "--student", "auto", "--dry-run")
+    write_model(tmp_path / "m.onnx")
+    code, _, err = call("compress", "m.onnx", "--student", "auto", "--dry-run")
     assert code == 3
     assert "--student auto needs images to train on" in err
 
@@ -124,3 +122,27 @@ def test_the_unexpected_is_one_sentence_unless_asked_for(call, monkeypatch: pyte
     assert (code, out, err.count("\n")) == (3, "", 1)
     assert "unexpected RuntimeError: first line second" in err
     assert "\x1b" not in err
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"student": "none", "schemes": "fp32", "seed": 3},
+    {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "keep_macs": 0.123456789},
+    {"budget": ("drop=1%", "size=2MiB"), "allow_estimate": True, "judge": False, "trust": False},
+    {"recipe": "quick-look", "target": "raspberry-pi-4", "epochs": 4},
+]
+
+
+@pytest.mark.parametrize("keywords", OPTIONS)
+def test_the_command_of_a_call_does_the_same(call, tmp_path: Path, keywords: dict[str, Any]) -> None:
+    write_model(tmp_path / "my model.onnx")
+    (tmp_path / "images").mkdir()
+    options = {"student": "auto", "data": "images"} | keywords
+    recipe = options.pop("recipe", None)
+    command = shlex.split(
+        command_line("compress", "my model.onnx", recipe=recipe, out="a run", fresh=True, options=options)
+    )
+    typed = json.loads(call(*command[1:], "--dry-run", "--json")[1])
+    assert typed["recipe"] == make_recipe(recipe, model="my model.onnx", **options).model_dump(mode="json")
+    assert typed["run"] == "a run"
+    assert "--fresh" in command

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.data.classes import check_classes, order_of, read_classes
+from edgekd.data.classes import agreed_order, check_classes, order_of, read_classes
 from edgekd.errors import BadInput
 
 
@@ -57,3 +57,23 @@ def test_names_and_outputs() -> None:
         check_classes(("a", "b"), 10)
     with pytest.raises(BadInput, match="label 3 but the model has 3 outputs"):
         check_classes(None, 3, largest_label=3)
+
+
+def test_a_model_that_stores_class_names_gives_their_order():
+    assert agreed_order(("a", "b", "c"), None, 3) == (None, ())
+    assert agreed_order(("a", "b"), ("a", "b"), 2) == (("a", "b"), ())
+    assert agreed_order(None, ("b", "a"), 2) == (("b", "a"), ())
+    order, (note,) = agreed_order(("a", "b", "c"), ("b", "c", "a"), 3)
+    assert order == ("b", "c", "a") and "begin with 'b', 'c', 'a'" in note
+
+
+def test_stored_names_in_another_number_than_outputs_are_left_out_with_a_note():
+    order, (note,) = agreed_order(("a", "b"), ("cat", "dog", "emu"), 2)
+    assert order is None and note == "the 3 class names in the model file were not used, because it has 2 outputs"
+
+
+def test_model_and_data_that_name_other_classes_are_refused_with_the_names_of_both():
+    with pytest.raises(BadInput, match="'dog' only in the model and 'hound' only in the data; give --classes FILE"):
+        agreed_order(("cat", "hound"), ("cat", "dog"), 2)
+    with pytest.raises(BadInput, match="'emu' only in the model; give"):
+        agreed_order(("cat", "dog"), ("cat", "dog", "emu"), 3)

@@ -12,14 +12,22 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import BadInput
-from edgekd.formats.onnx_file import OnnxValue, onnx_inputs, onnx_outputs, read_onnx
+from edgekd.formats import onnx_file
+from edgekd.formats.onnx_file import (
+    OnnxValue,
+    external_files,
+    onnx_inputs,
+    onnx_outputs,
+    read_onnx,
+    read_whole_onnx,
+)
 from edgekd.formats.read import read_model
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
 def write(path: Path, batch: int | str = 1, **entries: str) -> Path:
-    """logits = input @ WEIGHT; with `entries` the weight lies in external data described by them."""
+    """logits = flatten(input) @ WEIGHT; with `entries` the weight lies in external data described by them."""
     weight = numpy_helper.from_array(WEIGHT, "weight")
     if entries:
         weight.ClearField("raw_data")
@@ -27,9 +35,9 @@ def write(path: Path, batch: int | str = 1, **entries: str) -> Path:
         for key, value in entries.items():
             weight.external_data.add(key=key, value=value)
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["input", "weight"], ["logits"])],
+        [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "weight"], ["logits"])],
         "g",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 4])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 1, 2, 2])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 3])],
         [weight],
     )
@@ -42,9 +50,9 @@ def write(path: Path, batch: int | str = 1, **entries: str) -> Path:
 @pytest.mark.parametrize("batch", [1, 2, "n"])
 def test_a_teacher_takes_any_batch(batch: int | str, tmp_path: Path) -> None:
     loaded = read_model(write(tmp_path / "m.onnx", batch))
-    values = torch.randn(5, 4)
-    assert torch.allclose(loaded.module(values), values @ torch.from_numpy(WEIGHT), atol=1e-5)
-    assert loaded.input_shape == (None, 4) and not loaded.trainable
+    values = torch.randn(5, 1, 2, 2)
+    assert torch.allclose(loaded.module(values), values.flatten(1) @ torch.from_numpy(WEIGHT), atol=1e-5)
+    assert loaded.input_shape == (None, 1, 2, 2) and not loaded.trainable
     assert loaded.metadata == {"labels": ("x", "y", "z")} and loaded.onnx_path == tmp_path / "m.onnx"
 
 
@@ -58,14 +66,54 @@ def test_the_real_files_are_read(shared: Path) -> None:
 def test_inputs_leave_initializers_out(tmp_path: Path) -> None:
     model = read_onnx(write(tmp_path / "m.onnx", "n"))
     model.graph.input.append(helper.make_tensor_value_info("weight", TensorProto.FLOAT, [4, 3]))
-    assert onnx_inputs(model) == (OnnxValue(name="input", dtype="float32", shape=("n", 4)),)
+    assert onnx_inputs(model) == (OnnxValue(name="input", dtype="float32", shape=("n", 1, 2, 2)),)
 
 
 def test_external_data_beside_the_model_are_taken(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"\0" * 16 + WEIGHT.tobytes())
     path = write(tmp_path / "m.onnx", location="w.bin", offset="16", length="48")
-    values = torch.randn(2, 4)
-    assert torch.allclose(read_model(path).module(values), values @ torch.from_numpy(WEIGHT), atol=1e-5)
+    values = torch.randn(2, 1, 2, 2)
+    assert torch.allclose(read_model(path).module(values), values.flatten(1) @ torch.from_numpy(WEIGHT), atol=1e-5)
+    assert external_files(path) == (tmp_path / "w.bin",)
+
+
+def test_external_data_are_loaded_into_the_model(tmp_path: Path) -> None:
+    """A range without a length goes on to the end of the file; only the tensor's own bytes are taken."""
+    (tmp_path / "w.bin").write_bytes(b"\1" * 16 + WEIGHT.tobytes() + b"\1" * 9)
+    model = read_whole_onnx(write(tmp_path / "m.onnx", location="w.bin", offset="16"))
+    (tensor,) = model.graph.initializer
+    assert tensor.data_location == TensorProto.DEFAULT and not tensor.external_data
+    assert np.array_equal(numpy_helper.to_array(tensor), WEIGHT)
+    assert external_files(write(tmp_path / "m.onnx")) == ()
+
+
+def test_weights_that_no_one_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
+    path = write(tmp_path / "m.onnx", location="w.bin")
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", path.stat().st_size + WEIGHT.nbytes - 1)
+    read_onnx(path)
+    with pytest.raises(BadInput, match="one ONNX file holds at most"):
+        read_whole_onnx(path)
+
+
+def test_external_data_described_twice_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
+    path = write(tmp_path / "m.onnx", location="w.bin")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data.add(key="location", value="w.bin")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BadInput, match="described twice"):
+        read_onnx(path)
+
+
+def test_a_teacher_of_something_else_than_images_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx")
+    for sizes, message in (([1, 2, 2, 1], "channels last"), ([1, 4], r"has the shape \(1, 4\)")):
+        model = onnx.load(path)
+        model.graph.input[0].CopyFrom(helper.make_tensor_value_info("input", TensorProto.FLOAT, sizes))
+        (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(BadInput, match=message):
+            read_model(tmp_path / "other.onnx")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from edgekd.errors import BadInput, UsageError
-from edgekd.formats.read import LoadedModel, output_features, read_model
+from edgekd.formats.read import LoadedModel, read_model
 
 
 def through_file(module: nn.Module, example: torch.Tensor, folder: Path, **options: object) -> LoadedModel:
@@ -34,7 +34,6 @@ def test_torchvision_models_come_back_whole(name: str, batch: int, tmp_path: Pat
     images = torch.randn(3, 3, 32, 48)
     assert torch.allclose(loaded.module(images), original(images), rtol=1e-4, atol=1e-5)
     assert loaded.input_shape == (None, 3, 32, 48)
-    assert output_features(loaded.module, images) == 7
     assert floats(loaded.module) == floats(original)
     count = {
         kind: sum(isinstance(m, kind) for m in original.modules()) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)

@@ -103,6 +103,12 @@ def test_wrappers_and_prefixes_come_off(
     assert loaded.metadata == ({"mean": (0.1, 0.2, 0.3)} if wrapper else {})
 
 
+def test_metadata_are_what_the_checkpoint_says_and_not_what_timm_says(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), tmp_path / "w.pth")
+    assert architecture_metadata("timm:resnet18")["mean"]
+    assert read_model(tmp_path / "w.pth", arch="timm:resnet18").metadata == {}
+
+
 def test_safetensors_with_metadata(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "w.bin"
     safetensors.torch.save_file(weights, path, metadata={"std": "[0.5, 0.5, 0.5]", "classes": "a,b,c,d,e,f"})

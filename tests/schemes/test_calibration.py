@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekd.errors import BadInput
-from edgekd.schemes.calibration import CalibrationData, check_calibration, spread
+from edgekd.schemes.calibration import CalibrationData, check_calibration
 from edgekd.schemes.signal import check_signal
 
 
@@ -74,11 +74,10 @@ def test_labels_must_match() -> None:
         check_calibration(images(), np.zeros(9, int), classes=2)
 
 
-def test_thinning_is_even_so_sorted_classes_all_stay() -> None:
-    assert spread(10, 4).tolist() == [0, 2, 5, 7]
-    assert spread(3, 512).tolist() == [0, 1, 2]
-    labels = np.repeat(np.arange(10), 500)
-    assert np.bincount(labels[spread(5000, 512)]).min() >= 51
+def test_every_image_that_was_asked_for_calibrates() -> None:
+    data = CalibrationData(np.arange(1500, dtype=np.float32).reshape(1500, 1, 1, 1))
+    assert len(data) == 1500
+    assert np.concatenate(list(data.batches(3))).ravel().tolist() == list(range(1500))
 
 
 def test_a_memory_map_is_read_in_batches(tmp_path: Path) -> None:

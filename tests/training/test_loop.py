@@ -9,8 +9,9 @@ from torch import nn
 
 from edgekd.data.split import Split
 from edgekd.errors import BadInput, UsageError
+from edgekd.training import loop as loop_module
 from edgekd.training import step as step_module
-from edgekd.training.loop import train
+from edgekd.training.loop import train, worth_keeping
 from edgekd.training.plan import Plan
 
 PLAN = Plan(steps=60, batch_size=64, evaluate_every=20, learning_rate=0.1, precision="32-true", augment="crop", seed=3)
@@ -269,3 +270,83 @@ def test_bfloat16_runs_resume_bit_for_bit_too(digits, make_net, teacher, tmp_pat
         run(cut_net, digits, tmp_path / "cut", teacher=teacher, plan=plan, progress=cut, save_every_s=0)
     run(net, digits, tmp_path / "cut", teacher=teacher, plan=plan)
     assert same(weights(net), weights(whole))
+
+
+def test_one_standard_error_is_what_noise_may_cost():
+    # sqrt(0.9 * 0.1 / 900) = 0.01
+    assert worth_keeping(0.8901, 0.9, 900) and not worth_keeping(0.8899, 0.9, 900)
+    assert worth_keeping(1.0, 1.0, 900) and not worth_keeping(0.999, 1.0, 900)
+    assert worth_keeping(0.0, -1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.10, 0.90, 0.90, 0.90], 3),  # flat: the last
+        ([0.10, 0.90, 0.895, 0.80], 2),  # a little less is noise, ten points are not
+        ([0.10, 0.90, 0.891, 0.882], 2),  # small losses do not add up: 0.882 is held against 0.90
+        ([0.10, 0.95, 0.80, 0.81], 1),
+    ],
+)
+def test_of_weights_within_noise_the_later_are_kept(digits, make_net, tmp_path, monkeypatch, scores, kept):
+    """The scores are handed out by evaluation, over 900 images; what is kept is told by the weights of that moment."""
+    moments: list = []
+    val = Split(np.repeat(digits.val.images, 2, axis=0)[:900], np.repeat(digits.val.labels, 2)[:900])
+
+    def hand_out(logits, truth):
+        at = min(len(moments) - 1, len(scores) - 1)
+        return np.arange(900) < round(900 * scores[at])
+
+    real = loop_module._evaluate
+
+    def evaluate(run, *how):
+        moments.append(weights(run.state.student))
+        real(run, *how)
+
+    monkeypatch.setattr(loop_module, "correct", hand_out)
+    monkeypatch.setattr(loop_module, "_evaluate", evaluate)
+    net = make_net(0)
+    plan = PLAN.model_copy(update={"steps": 6, "evaluate_every": 2})
+    result = run(net, replace(digits, val=val), tmp_path, plan=plan)
+    assert result.curve.scores == pytest.approx(scores, abs=1e-3)
+    assert [same(weights(net), moment) for moment in moments].index(True) == kept
+
+
+@pytest.mark.parametrize(("size", "images"), [(1, 40), (64, 1)])
+def test_batches_of_one_image_train_or_say_why_not(digits, make_net, tmp_path, size, images):
+    few = Split(digits.train.images[:images], digits.train.labels[:images])
+    plan = PLAN.model_copy(update={"steps": 2, "batch_size": size})
+    assert run(make_net(0), digits, tmp_path / "maps", plan=plan, train_split=few).steps == 2
+    features = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
+    with pytest.raises(BadInput, match=r"batches of one image .* give --batch-size 2 or more"):
+        run(features, digits, tmp_path / "features", plan=plan, train_split=few)
+
+
+def test_a_plan_without_anything_to_learn_from_is_refused(digits, make_net, teacher, tmp_path):
+    neither = PLAN.model_copy(update={"distill_weight": 0.0, "label_weight": 0.0})
+    with pytest.raises(UsageError, match="--distill-weight 0 and --label-weight 0"):
+        run(make_net(0), digits, tmp_path, teacher=teacher, plan=neither)
+    bare = replace(digits, train=Split(digits.train.images, None), val=Split(digits.val.images, None))
+    alone = PLAN.model_copy(update={"distill_weight": 0.0})
+    with pytest.raises(UsageError, match="the data have no labels"):
+        run(make_net(0), bare, tmp_path, teacher=teacher, plan=alone)
+
+
+def test_a_student_that_says_no_numbers_from_the_start_is_refused(digits, make_net, tmp_path):
+    net = make_net(0)
+    with torch.no_grad():
+        net[-1].bias.fill_(float("nan"))
+    with pytest.raises(BadInput, match="before training has begun"):
+        run(net, digits, tmp_path)
+
+
+@pytest.mark.parametrize(("augment", "notes"), [("crop", 1), ("none", 0)])
+def test_augmentation_that_model_inputs_cannot_have_is_said(digits, make_net, tmp_path, augment, notes):
+    def inputs(split: Split) -> Split:
+        return Split((split.images.transpose(0, 3, 1, 2) / 255.0).astype(np.float32), split.labels)
+
+    how = digits.preprocessing.model_copy(update={"identity": True})
+    ready = replace(digits, train=inputs(digits.train), val=inputs(digits.val), preprocessing=how)
+    plan = PLAN.model_copy(update={"steps": 2, "augment": augment})
+    result = run(make_net(0), ready, tmp_path, plan=plan)
+    assert len(result.notes) == notes and all("'crop' was left out" in note for note in result.notes)

@@ -3,6 +3,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from edgekd.errors import UsageError
 from edgekd.training.optimizers import OPTIMIZERS, parameter_groups
 from edgekd.training.plan import Plan, average_decay, learning_rate_at, learning_rate_for
 
@@ -55,3 +56,24 @@ def test_biases_and_normalisation_do_not_decay(name):
     changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"3.weight"}
     torch.testing.assert_close(net[3].weight.detach(), before["3.weight"] * 0.95)
+
+
+@pytest.mark.parametrize(
+    ("given", "distill", "label", "temperature"),
+    [
+        ({}, 9.0, 0.1, 2.0),
+        ({"loss": "soft_targets"}, 0.9, 0.1, 4.0),
+        ({"loss": "soft_targets", "temperature": 3.0, "label_weight": 0.5}, 0.9, 0.5, 3.0),
+        ({"distill_weight": 0.0}, 0.0, 0.1, 2.0),
+    ],
+)
+def test_weights_that_are_not_given_are_the_losss_own_and_are_stored(given, distill, label, temperature):
+    plan = Plan(steps=1, **given)
+    assert (plan.distill_weight, plan.label_weight, plan.temperature) == (distill, label, temperature)
+    assert plan.model_dump()["distill_weight"] == distill
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_loss_that_does_not_exist_is_said_before_its_weights_are_missed():
+    with pytest.raises(UsageError, match="did you mean 'soft_targets'"):
+        Plan(steps=1, loss="soft_target")

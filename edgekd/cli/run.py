@@ -1,0 +1,67 @@
+"""What `compress`, `distill`, `export` and `quantize` share: the plan, the pipeline up to a stage, and its result."""
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgekd.cli.console import make_listener
+from edgekd.cli.options import pipeline_command
+from edgekd.cli.plan import show_plan
+from edgekd.cli.tables import print_json, print_report
+from edgekd.progress import Listener
+from edgekd.recipe import Recipe, make_recipe
+from edgekd.results import Report
+
+
+def stage_command(stage: str) -> Callable[..., None]:
+    """A command that runs the pipeline up to `stage`, or wholly for "compress"."""
+
+    def run(
+        model: str,
+        options: dict[str, Any],
+        *,
+        recipe: str | None,
+        out: Path | None,
+        fresh: bool | None,
+        dry_run: bool,
+        save_recipe: Path | None,
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+    ) -> None:
+        plan = make_recipe(recipe, model=model, **options)
+        if show_plan(plan, out=out, dry_run=dry_run, save_recipe=save_recipe, as_json=as_json):
+            return
+        listen = make_listener(quiet=quiet, verbose=verbose)
+        command = shlex.join(["edgekd", *sys.argv[1:]])
+        run_and_show(stage, plan, out=out, fresh=bool(fresh), command=command, as_json=as_json, listen=listen)
+
+    return pipeline_command(run)
+
+
+def run_and_show(
+    stage: str, plan: Recipe, *, out: Path | None, fresh: bool, command: str, as_json: bool, listen: Listener
+) -> None:
+    """Run the plan, print what it found as JSON or for a person, and exit with the verdict where there is one."""
+    from edgekd.api import run_until
+
+    with results_alone_on_stdout():
+        root, found = run_until(stage, plan, out=out, fresh=fresh, command=command, listen=listen)
+    if as_json:
+        print_json(found.model_dump(mode="json", by_alias=True))
+    elif isinstance(found, Report):
+        print_report(found, root)
+    else:
+        typer.echo(root / "stages" / stage)
+    if isinstance(found, Report):
+        raise typer.Exit(found.exit_code)
+
+
+def results_alone_on_stdout() -> contextlib.AbstractContextManager[Any]:
+    """Send to stderr what a user's own code and the libraries print while they work."""
+    return contextlib.redirect_stdout(sys.stderr)

@@ -1,0 +1,48 @@
+"""How much of the teacher a latency budget leaves: the largest student whose estimate for the target fits."""
+
+import logging
+from collections.abc import Callable
+
+from edgekd.errors import BadInput
+from edgekd.students.student import Student
+
+log = logging.getLogger(__name__)
+
+SHARES = (0.75, 0.5, 0.35, 0.25, 0.15)
+"""Shares of the teacher's MACs that are tried, largest first. Each costs a pruning and an export, so they are few."""
+
+
+def fit_to_latency(
+    build: Callable[[float], Student], estimate_ms: Callable[[Student], float], limit_ms: float
+) -> tuple[Student, str]:
+    """Return the largest student whose estimated latency is within the limit, and a sentence saying so.
+
+    Where none is, or the teacher cannot be pruned further, the smallest one that could be built is returned, and the
+    sentence says by how much it misses.
+
+    Args:
+        build: share of MACs to keep to a student; raises BadInput where the teacher cannot be pruned that far.
+        estimate_ms: milliseconds on the target, with the best scheme.
+
+    Raises:
+        BadInput: not even the largest share can be built.
+    """
+    smallest: tuple[Student, float] | None = None
+    for share in SHARES:
+        try:
+            student = build(share)
+        except BadInput:
+            if smallest is None:
+                raise
+            break
+        taken = estimate_ms(student)
+        log.info("%.0f %% of the teacher's MACs: %.3g ms estimated, the budget is %.3g ms", 100 * share, taken, limit_ms)
+        if taken <= limit_ms:
+            return student, f"{share:.0%} of the teacher's MACs were kept, the most whose estimate fits the latency budget"
+        smallest = student, taken
+    assert smallest is not None
+    student, taken = smallest
+    return student, (
+        f"no student fits the latency budget of {limit_ms:.3g} ms by estimate; the smallest one tried, with {taken:.3g} "
+        "ms, was trained"
+    )

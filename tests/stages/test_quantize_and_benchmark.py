@@ -1,0 +1,179 @@
+"""One scheme or one runtime that fails costs itself, not the run."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.device import resolve
+from edgekd.errors import BadInput
+from edgekd.preprocessing import Preprocessing
+from edgekd.progress import silent
+from edgekd.results import Number, SchemeFile
+from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.table import SCHEMES
+from edgekd.stages import benchmark as benchmark_module
+from edgekd.stages import quantize as quantize_module
+from edgekd.stages.benchmark import benchmark, contend
+from edgekd.stages.quantize import quantize
+
+PI = resolve("raspberry-pi-4").profile
+HOW = Preprocessing(height=4, width=4, channels=1, mean=(0.5,), std=(0.5,))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Three logits, each the mean of one column of the image, as a matrix product."""
+    weight = np.zeros((16, 3), np.float32)
+    for column in range(3):
+        weight[column::4, column] = 0.25
+    return write(tmp_path / "model.onnx", [helper.make_node("MatMul", ["flat", "weight"], ["logits"])], weight)
+
+
+def write(path: Path, nodes: list[onnx.NodeProto], weight: np.ndarray) -> Path:
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["input"], ["flat"]), *nodes],
+        "columns",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 1, 4, 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("nobody.knows", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=8), path)
+    return path
+
+
+def quantized(model: Path, folder: Path):
+    return quantize(
+        folder,
+        model=model,
+        schemes=("fp32", "int8_dynamic", "int8_static"),
+        profile=PI,
+        preprocessing=HOW,
+        data=None,
+        classes=3,
+        calibration_images=64,
+        seed=0,
+        listen=silent,
+    )
+
+
+def refuse(*_, **__):
+    raise BadInput("the operator Strange has no int8 form")
+
+
+def copying(model: Path, out: Path, *, calibration, numerics) -> SchemeResult:
+    """Stands for int8_static: writes the device's file, fails on the twin of x86."""
+    if numerics.activations == "uint8":
+        refuse()
+    out.write_bytes(model.read_bytes())
+    return SchemeResult(scheme="int8_static", file=out.name)
+
+
+def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "int8_dynamic", refuse)
+    found = quantized(model, tmp_path)
+    assert found.skipped["int8_dynamic"] == "the operator Strange has no int8 form"
+    assert [file.scheme for file in found.files] == ["fp32"]
+    monkeypatch.setitem(SCHEMES, "fp32", refuse)
+    with pytest.raises(BadInput, match="Strange"):
+        quantized(model, tmp_path)
+
+
+def test_a_twin_that_fails_is_a_note(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "int8_static", copying)
+    monkeypatch.setattr(quantize_module, "twin_numerics", lambda n: n.model_copy(update={"activations": "uint8"}))
+    found = quantized(model, tmp_path)
+    static = next(file for file in found.files if file.scheme == "int8_static")
+    assert static.twin is None and static.rejected is None
+    assert any("without a twin: the operator Strange" in note for note in found.notes)
+
+
+def test_a_file_whose_operators_cannot_be_listed_is_rejected(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize_module, "operators_left", refuse)
+    assert {file.rejected for file in quantized(model, tmp_path).files} == {"the operator Strange has no int8 form"}
+
+
+def scheme_file(scheme: str, path: Path, rejected: str | None = None) -> SchemeFile:
+    return SchemeFile(scheme=scheme, file=path.name, sha256="0" * 64, size_kib=1.0, rejected=rejected)
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> Path:
+    """Nine images, each with one bright column of three; the second of the test images has the wrong label."""
+    labels = np.arange(9) % 3
+    images = np.zeros((9, 4, 4, 1), np.uint8)
+    images[np.arange(9), :, labels] = 255
+    (tmp_path / "data").mkdir()
+    for name in ("train", "val", "test"):
+        np.save(tmp_path / "data" / f"{name}_images.npy", images)
+        wrong = labels.copy()
+        wrong[1] = 0 if name == "test" else 1
+        np.save(tmp_path / "data" / f"{name}_labels.npy", wrong.astype(np.int64))
+    return tmp_path / "data"
+
+
+def examined(files: list[SchemeFile], model: Path, data: Path, profile=PI):
+    contenders, notes = contend(tuple(files), profile, ("onnxruntime",))
+    return benchmark(
+        models={"teacher": model},
+        contenders=contenders,
+        files=model.parent,
+        profile=profile,
+        preprocessing=HOW,
+        data=data,
+        teacher_logits=model.parent,
+        notes=notes,
+        seconds=0.02,
+        listen=silent,
+    )
+
+
+@pytest.fixture
+def same_cost(monkeypatch):
+    ratio = Number(value=1.0, low=0.9, high=1.1, unit="x", word="measured", place="host")
+    monkeypatch.setattr(benchmark_module, "compare", lambda *_, **__: ratio)
+
+
+def test_what_a_runtime_does_not_load_is_listed_with_the_reason(model, splits, same_cost):
+    strange = helper.make_node("MatMul", ["flat", "weight"], ["logits"], domain="nobody.knows")
+    broken = write(model.parent / "int8_static.onnx", [strange], np.zeros((16, 3), np.float32))
+    files = [scheme_file("fp32", model), scheme_file("int8_static", broken)]
+    found = examined([*files, scheme_file("int8_dynamic", model, "mostly noise")], model, splits)
+    assert [c.id for c in found.candidates] == [f"{f}-onnxruntime" for f in ("fp32", "int8_static", "int8_dynamic")]
+    assert set(found.rejected) == {"int8_static-onnxruntime", "int8_dynamic-onnxruntime"}
+    reason = found.rejected["int8_static-onnxruntime"]
+    assert reason.startswith("int8_static.onnx: ") and "nobody.knows:MatMul" in reason
+    assert found.rejected["int8_dynamic-onnxruntime"] == "mostly noise"
+    fp32, static, dynamic = found.candidates
+    assert fp32.score is not None and fp32.host is not None
+    assert static.score is None and static.size_kib == round(broken.stat().st_size / 1024, 1)
+    assert dynamic.host is None and dynamic.latency_p50_ms is None
+
+
+def test_scores_and_recall_by_hand(model, splits, same_cost):
+    found = examined([scheme_file("fp32", model)], model, splits)
+    assert found.models["teacher"].score.value == pytest.approx(8 / 9)
+    assert found.validation == {"fp32-onnxruntime": 1.0}
+    recall = {index: shares["fp32-onnxruntime"] for index, shares in found.per_class.items()}
+    assert recall == pytest.approx({"0": 3 / 4, "1": 1.0, "2": 1.0})
+
+
+def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, same_cost):
+    for profile, threads in ((PI, PI.latency.threads), (resolve("host").profile, 1)):
+        (candidate,) = examined([scheme_file("fp32", model)], model, splits, profile).candidates
+        assert candidate.session == {"threads": threads}
+
+
+def test_fp32_that_does_not_run_ends_the_run(model, splits, same_cost):
+    with pytest.raises(BadInput, match="mostly noise"):
+        examined([scheme_file("fp32", model, "mostly noise")], model, splits)
+
+
+def test_a_runtime_that_the_device_has_not_is_said():
+    without = PI.model_copy(update={"runtimes": {"onnxruntime": PI.runtimes["onnxruntime"]}})
+    contenders, notes = contend((scheme_file("fp32", Path("m")),), without, ("onnxruntime", "openvino"))
+    assert [c.id for c in contenders] == ["fp32-onnxruntime"]
+    assert notes == ("openvino is not in the profile of raspberry-pi-4, so it did not compete",)

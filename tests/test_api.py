@@ -1,0 +1,51 @@
+"""The public functions take the keywords of the command line."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekd.api import run_folder
+from edgekd.errors import UsageError
+from edgekd.progress import StageNote
+
+
+@pytest.mark.parametrize("stage", ["compress", "distill", "export", "quantize"])
+def test_every_stage_takes_the_same_keywords(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    pytest.importorskip("torch")
+    import edgekd.pipeline
+
+    asked: dict[str, Any] = {}
+
+    def stand_in(plan: object, **how: Any) -> tuple[Path, str]:
+        asked.update(how)
+        how["listen"](StageNote("load", "", "start"))
+        return Path("run"), f"what {stage} found"
+
+    monkeypatch.setattr(edgekd.pipeline, f"run_{stage}", stand_in)
+    heard: list[object] = []
+    found = getattr(edgekd, stage)("m.pt2", out="run", fresh=True, listen=heard.append, epochs=2)
+    assert found == f"what {stage} found"
+    assert (asked["out"], asked["fresh"], len(heard)) == (Path("run"), True, 1)
+    if stage == "compress":
+        assert asked["command"] == "edgekd compress m.pt2 --out run --fresh --epochs 2"
+
+
+def test_a_run_is_named_by_its_folder_or_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("run/report", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "results.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert run_folder("run") == run_folder("run/report/results.json") == Path("run")
+    with pytest.raises(UsageError, match="elsewhere/results"):
+        run_folder("elsewhere/results.json")
+    monkeypatch.chdir(tmp_path / "run" / "report")
+    assert run_folder("results.json") == tmp_path / "run"
+
+
+def test_a_library_says_nothing_unasked() -> None:
+    from edgekd import api
+
+    assert api.compress
+    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("edgekd").handlers)
