@@ -44,7 +44,7 @@ def run_compress(
         exports = run.export(loaded, distilled)
         quantized = run.quantize(loaded, exports)
         benchmarked = run.benchmark(loaded, exports, quantized)
-        choice = run.choose(quantized, benchmarked)
+        choice = run.choose(benchmarked)
         packaged = run.package(loaded, quantized, choice)
         facts = RunFacts(
             plan=run.plan,
@@ -65,6 +65,7 @@ def run_compress(
             },
         )
         report = assemble_report(facts)
+        listen(StageNote("report", str(run.root / "report"), "start"))
         write_report(run.root / "report", report)
         write_samples(run.root / "bench", report)
         publish_folder(packaged.folder, run.root / "artifact")
@@ -121,7 +122,10 @@ class _Run:
 
     def distill(self, loaded: Finished[Loaded]) -> Finished[Distilled]:
         plan = self.plan
+        goal = self._latency_goal()
         made_from = [loaded.digest, plan.model_dump(include=_TRAINING_FIELDS), code_hashes(plan)]
+        if goal is not None:
+            made_from += [goal, identity_of_profile(self.profile)]
 
         def work(folder: Path) -> Distilled:
             if plan.student == "none":
@@ -134,10 +138,17 @@ class _Run:
                 outputs=loaded.record.outputs,
                 labelled=loaded.record.score_name == "accuracy",
                 data=loaded.folder / "data",
+                latency_goal=None if goal is None else (self.profile, goal),
                 listen=self.listen,
             )
 
         return self.workspace.stage("distill", made_from, Distilled, work, keep_partial=True)
+
+    def _latency_goal(self) -> float | None:
+        """Milliseconds that the student is pruned to: a latency budget where no share of MACs was asked for."""
+        wanted = self.plan.student == "auto" and self.plan.keep_macs is None
+        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric == "latency"]
+        return limits[0] if wanted and limits else None
 
     def export(self, loaded: Finished[Loaded], distilled: Finished[Distilled]) -> Finished[Exports]:
         runtime = self.profile.runtimes["onnxruntime"]
@@ -207,20 +218,14 @@ class _Run:
 
         return self.workspace.stage("benchmark", made_from, Benchmarked, work)
 
-    def choose(self, quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
+    def choose(self, benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
         budgets = parse_budgets(self.plan.budget)
         found = benchmarked.record
-        rejected = {
-            candidate.id: file.rejected
-            for candidate in found.candidates
-            for file in quantized.record.files
-            if file.scheme == candidate.scheme and file.rejected
-        }
 
         def work(_folder: Path) -> Choice:
             return choose(
                 found.candidates,
-                rejected=rejected,
+                rejected=found.rejected,
                 validation=found.validation,
                 teacher=found.models["teacher"].score,
                 target=self.profile.name,

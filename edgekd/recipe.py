@@ -48,14 +48,20 @@ class Recipe(Record):
         STUDENT,
         "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build.",
     )
-    keep_macs: float = _option(0.5, STUDENT, "Share of the teacher's MACs that --student auto keeps.", gt=0, lt=1)
+    keep_macs: float | None = _option(
+        None,
+        STUDENT,
+        "Share of MACs that --student auto keeps [default: what a latency budget leaves, else 0.5].",
+        gt=0,
+        lt=1,
+    )
 
     epochs: int | None = _option(None, TRAIN, "Passes over the training images [default: 30].", ge=1)
     time: str | None = _option(None, TRAIN, "Wall-clock budget for training instead, such as 20m: student and control.")
     batch_size: int = _option(128, TRAIN, "Images per training step.", ge=1)
     learning_rate: float | None = _option(None, TRAIN, "Peak learning rate [default: by student].", gt=0)
     loss: str = _option("standardised_logits", TRAIN, "Distillation loss.")
-    temperature: float = _option(2.0, TRAIN, "Softmax temperature of the distillation loss.", gt=0)
+    temperature: float | None = _option(None, TRAIN, "Softmax temperature [default: the loss's own].", gt=0)
     distill_weight: float | None = _option(
         None, TRAIN, "Weight of the distillation loss [default: the loss's own].", ge=0
     )
@@ -109,6 +115,8 @@ def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
     stored = _read_yaml(_recipe_path(recipe)) if recipe else {}
     _refuse_unnamed_code(stored, given)
     project = _project_budgets()
+    if "epochs" in given or "time" in given:
+        stored = {key: value for key, value in stored.items() if key not in ("epochs", "time")}
     merged = {**stored, **given, "budget": _merge_budgets(project, stored.get("budget", ()), given.get("budget", ()))}
     plan = _validate(merged, origin=None)
     if plan.epochs is not None and plan.time is not None:
@@ -163,7 +171,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadInput(f"The file {path} must hold `key: value` lines, one setting each.")
     if "trust" in values:
-        raise BadInput(f"The file {path} sets `trust`, which no file can grant; remove it, and give --trust if you mean it.")
+        raise BadInput(f"The file {path} sets `trust`, which no file can grant; remove it, or type --trust yourself.")
     values = {key: _as_written(value) for key, value in values.items()}
     _validate(values, origin=path)
     return values

@@ -20,8 +20,12 @@ def software_bill(model: Path, manifest: dict[str, Any]) -> str:
         type=ComponentType.MACHINE_LEARNING_MODEL,
         hashes=[HashType.from_hashlib_alg("sha256", file_sha256(model))],
     )
-    for name, version in sorted(manifest.get("versions", {}).items()):
-        bom.components.add(Component(name=name, version=str(version), type=ComponentType.LIBRARY))
+    libraries = [
+        Component(name=name, version=str(version), type=ComponentType.LIBRARY)
+        for name, version in sorted(manifest.get("versions", {}).items())
+    ]
+    bom.components.update(libraries)
+    bom.register_dependency(bom.metadata.component, libraries)
     bill = JsonV1Dot6(bom)
     document = json.loads(bill.output_as_string())
     document.pop("serialNumber", None)

@@ -37,7 +37,7 @@ def print_report(report: Report, root: Path) -> None:
     """The end of a run: models side by side, candidates with reasons, budgets, verdict, and where everything is."""
     out = console()
     word = next((c.figures.latency_p50_ms.word for c in compared(report) if c.figures.latency_p50_ms), "")
-    models = table("", "score", "MACs", "size", f"latency p50, {word}", "peak memory")
+    models = table("", "score, measured", "MACs", "size", f"latency p50, {word}", f"peak memory, {word}")
     for column in compared(report):
         figures = column.figures
         models.add_row(

@@ -2,7 +2,9 @@
 
 import copy
 import logging
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +14,21 @@ from torch import nn
 
 from edgekd.data.materialise import open_split
 from edgekd.data.split import Split
+from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, UsageError
+from edgekd.exporting.onnx_export import export_onnx
 from edgekd.formats.identify import KIND_NAMES
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.formats.read import LoadedModel
-from edgekd.latency.graph import summarise
+from edgekd.latency.graph import Precision, summarise
+from edgekd.latency.predictor import predict_summary
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
 from edgekd.results import Distillation, Number
 from edgekd.students.build import build_student
+from edgekd.students.fit import fit_to_latency
 from edgekd.students.pruning import rebuild
 from edgekd.students.student import Student
 from edgekd.tasks.classification import paired_difference
@@ -35,6 +41,9 @@ log = logging.getLogger(__name__)
 
 Who = Literal["teacher", "student", "control"]
 DEFAULT_EPOCHS = 30
+KEEP_MACS = 0.5
+"""Share of the teacher's MACs that --student auto keeps where neither a share nor a latency is asked for."""
+_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 _ROLES: tuple[Who, ...] = ("student", "control")
 
 
@@ -76,12 +85,16 @@ def distill(
     outputs: int,
     labelled: bool,
     data: Path,
+    latency_goal: tuple[DeviceProfile, float] | None,
     listen: Listener,
 ) -> Distilled:
     """Train the student with the teacher and, where there are labels and `plan.judge`, without; save both.
 
     Both start from the same weights and see the same views in the same order; only the loss differs. The better one on
     validation goes on. An interrupted call leaves checkpoints in `folder` from which the next one goes on.
+
+    Args:
+        latency_goal: device and milliseconds that --student auto is pruned to, by estimate; None keeps a share of MACs.
 
     Raises:
         UsageError: the student must be pruned from a model that is not trainable.
@@ -94,9 +107,16 @@ def distill(
             "give --student timm:NAME or file.py:build, or none."
         )
     example = torch.zeros(1, *preprocessing.shape)
-    student = build_student(
-        spec, teacher.module, example, num_classes=outputs, keep_macs=plan.keep_macs, seed=plan.seed
-    )
+
+    def build(keep_macs: float) -> Student:
+        return build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=keep_macs, seed=plan.seed)
+
+    if latency_goal is None:
+        student = build(plan.keep_macs or KEEP_MACS)
+    else:
+        profile, limit = latency_goal
+        student, said = fit_to_latency(build, lambda one: _estimate_ms(one.module, example, profile), limit)
+        student = replace(student, notes=(*student.notes, said))
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
     teacher_macs = _teacher_macs(teacher, student)
@@ -129,6 +149,17 @@ def trained_modules(distilled: Distilled, teacher: LoadedModel, preprocessing: P
     """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
     example = torch.zeros(1, *preprocessing.shape)
     return {who: rebuild(teacher.module, example, distilled.build) for who in distilled.trained}
+
+
+def _estimate_ms(module: nn.Module, example: torch.Tensor, profile: DeviceProfile) -> float:
+    """Estimated milliseconds on the device, in float or as int8, whichever is faster there."""
+    runtime = profile.runtimes["onnxruntime"]
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        path = Path(folder) / "student.onnx"
+        export_onnx(module, example, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
+        summary = summarise(read_onnx(path))
+    estimates = (predict_summary(summary, profile, precision=precision).latency_ms for precision in _PRECISIONS)
+    return min(estimate.value for estimate in estimates if estimate is not None)
 
 
 def _train_both(

@@ -36,13 +36,13 @@ def fit_to_latency(
                 raise
             break
         taken = estimate_ms(student)
-        log.info("%.0f %% of the teacher's MACs: %.3g ms estimated, the budget is %.3g ms", 100 * share, taken, limit_ms)
+        log.info("%.0f %% of the teacher's MACs: %.3g ms estimated, budget %.3g ms", 100 * share, taken, limit_ms)
         if taken <= limit_ms:
-            return student, f"{share:.0%} of the teacher's MACs were kept, the most whose estimate fits the latency budget"
+            return student, f"{share:.0%} of the teacher's MACs were kept, the most that fits the latency budget"
         smallest = student, taken
     assert smallest is not None
     student, taken = smallest
     return student, (
-        f"no student fits the latency budget of {limit_ms:.3g} ms by estimate; the smallest one tried, with {taken:.3g} "
-        "ms, was trained"
+        f"no student fits the latency budget of {limit_ms:.3g} ms by estimate; the smallest one tried, with "
+        f"{taken:.3g} ms, was trained"
     )
