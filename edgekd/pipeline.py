@@ -123,7 +123,7 @@ class _Run:
     def distill(self, loaded: Finished[Loaded]) -> Finished[Distilled]:
         plan = self.plan
         goal = self._latency_goal()
-        made_from = [loaded.digest, plan.model_dump(include=_TRAINING_FIELDS), code_hashes(plan)]
+        made_from: list[object] = [loaded.digest, plan.model_dump(include=_TRAINING_FIELDS), code_hashes(plan)]
         if goal is not None:
             made_from += [goal, identity_of_profile(self.profile)]
 

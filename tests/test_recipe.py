@@ -44,7 +44,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
     ("text", "words"),
     [
         ("epochs: many\n", "'epochs' in r.yaml is 'many'"),
-        ("keep_macs: 1.5\n", "less than or equal to 1"),
+        ("keep_macs: 1.5\n", "less than 1"),
         ("- a\n- b\n", "key: value"),
         ("a: [unclosed\n", "cannot be read as YAML"),
         ("x: !!python/object/apply:os.system ['touch canary']\n", "cannot be read as YAML"),

@@ -47,7 +47,7 @@ def compared(report: Report) -> tuple[Compared, ...]:
         if figures is not None:
             rows.append(_against(teacher, figures, title, notes.get(key, "")))
     best = best_int8(report.candidates)
-    if best is not None and not any(c.chosen and c.scheme.startswith("int8") for c in report.candidates):
+    if best is not None and not best.chosen:
         rows.append(_against(teacher, best, "Best int8, not shipped", best.id))
     return tuple(rows)
 

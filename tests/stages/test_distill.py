@@ -42,6 +42,7 @@ def test_the_share_of_macs_is_taken_from_the_graph_of_an_onnx_teacher(stripes_np
         outputs=3,
         labelled=True,
         data=tmp_path / "data",
+        latency_goal=None,
         listen=silent,
     )
     # 6 x 8 positions of 27 inputs to 8 and to 4 channels, then 384 and 192 inputs to 3 classes.
