@@ -118,7 +118,7 @@ def test_the_artifact_verifies_and_a_flipped_byte_does_not(finished_run: Path, t
     (copy / "model.onnx").write_bytes(model)
     changed = edgekd("verify", copy)
     assert changed.returncode == 3
-    assert "model.onnx has changed" in changed.stderr
+    assert "'model.onnx' has changed" in changed.stderr
 
 
 def test_the_control_is_judged(results: dict) -> None:
