@@ -1,6 +1,5 @@
 """What a model file is, told by its content; nothing in it is run."""
 
-import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from edgekd.errors import BadInput
 from edgekd.formats.pickle_names import TENSOR_NAMES, is_legacy_torch, names_in
 from edgekd.formats.zip_members import open_archive, read_member, root_folder, shown
 from edgekd.record import Record
+from edgekd.workspace import file_sha256
 
 Kind = Literal["exported program", "state dict", "pickled module", "torchscript", "onnx"]
 KIND_NAMES: dict[str, str] = {
@@ -70,12 +70,6 @@ def identify(path: str | Path) -> FileKind:
     return FileKind(
         path=str(path), kind=kind, layout=layout, safe=safe, sha256=file_sha256(path), size_bytes=size, names=names
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _classify(path: Path, head: bytes, size: int) -> tuple[Kind, str, tuple[str, ...]]:

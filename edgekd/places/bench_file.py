@@ -1,6 +1,5 @@
 """`edgekd bench`: one ONNX file timed and weighed, as the record that `--json` prints."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from edgekd.latency.graph import summarise
 from edgekd.places.place import PLACES, parse_place
 from edgekd.record import Record
 from edgekd.results import Latency, Memory
+from edgekd.workspace import file_sha256
 
 
 class BenchModel(Record):
@@ -67,12 +67,10 @@ def bench_file(
         max_seconds=max_seconds,
         seed=seed,
     )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     how = {"runtime": taken.runtime, "runtime_version": taken.runtime_version, "threads": threads}
     return BenchResult(
         schema=1,
-        model=BenchModel(path=str(path), sha256=sha256, macs=summary.macs, params=summary.params),
+        model=BenchModel(path=str(path), sha256=file_sha256(path), macs=summary.macs, params=summary.params),
         place=taken.place,
         environment={**taken.environment, **how, "session": taken.session, "disturbed": list(taken.disturbed)},
         latency=taken.latency,

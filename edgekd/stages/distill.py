@@ -101,22 +101,7 @@ def distill(
         BadInput: the student cannot be derived, or training diverges.
     """
     spec = plan.student or "auto"
-    if spec == "auto" and not teacher.trainable:
-        raise UsageError(
-            f"The student cannot be pruned out of {KIND_NAMES[teacher.kind]}, which can only be run; "
-            "give --student timm:NAME or file.py:build, or none."
-        )
-    example = torch.zeros(1, *preprocessing.shape)
-
-    def build(keep_macs: float) -> Student:
-        return build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=keep_macs, seed=plan.seed)
-
-    if latency_goal is None:
-        student = build(plan.keep_macs or KEEP_MACS)
-    else:
-        profile, limit = latency_goal
-        student, said = fit_to_latency(build, lambda one: _estimate_ms(one.module, example, profile), limit)
-        student = replace(student, notes=(*student.notes, said))
+    student = _derive(spec, plan, teacher, torch.zeros(1, *preprocessing.shape), outputs, latency_goal=latency_goal)
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
     teacher_macs = _teacher_macs(teacher, student)
@@ -149,6 +134,32 @@ def trained_modules(distilled: Distilled, teacher: LoadedModel, preprocessing: P
     """Modules of the student's architecture, one for each set of trained weights, to be filled by the caller."""
     example = torch.zeros(1, *preprocessing.shape)
     return {who: rebuild(teacher.module, example, distilled.build) for who in distilled.trained}
+
+
+def _derive(
+    spec: str,
+    plan: Recipe,
+    teacher: LoadedModel,
+    example: torch.Tensor,
+    outputs: int,
+    *,
+    latency_goal: tuple[DeviceProfile, float] | None,
+) -> Student:
+    """The untrained student: by its share of the teacher's MACs, or by what a latency leaves of them."""
+    if spec == "auto" and not teacher.trainable:
+        raise UsageError(
+            f"The student cannot be pruned out of {KIND_NAMES[teacher.kind]}, which can only be run; "
+            "give --student timm:NAME or file.py:build, or none."
+        )
+
+    def build(keep_macs: float) -> Student:
+        return build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=keep_macs, seed=plan.seed)
+
+    if latency_goal is None:
+        return build(plan.keep_macs or KEEP_MACS)
+    profile, limit = latency_goal
+    student, said = fit_to_latency(build, lambda one: _estimate_ms(one.module, example, profile), limit)
+    return replace(student, notes=(*student.notes, said))
 
 
 def _estimate_ms(module: nn.Module, example: torch.Tensor, profile: DeviceProfile) -> float:
