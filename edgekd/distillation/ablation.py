@@ -10,6 +10,8 @@ from edgekd.errors import BadInput
 from edgekd.losses.table import LABELS, WeightedLoss
 from edgekd.results import AblationRow
 from edgekd.tasks.intervals import paired_difference, score_number
+from edgekd.tasks.task import Floats, Task
+from edgekd.training.loop import Trained
 from edgekd.training.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -22,18 +24,20 @@ def ablate(contest: Contest, *, student: Entry, control: Entry, test: Split) -> 
 
     `student` was trained with all losses and `control` with none. A training that diverges becomes a row that says so.
     """
-    rows = [_row(contest, LABELS_ONLY, control, control, test)]
+    alone = _statistics(contest, control, test)
+    rows = [_row(contest.data.task, LABELS_ONLY, control.trained, alone)]
     singles = list(single_losses(contest.plan))
     if not singles:
         return tuple(rows)
     for name, plan in singles if len(singles) > 1 else ():
         try:
-            rows.append(_row(contest, name, enter(contest, f"only-{name}", taught=True, plan=plan), control, test))
+            entry = enter(contest, f"only-{name}", taught=True, plan=plan)
+            rows.append(_row(contest.data.task, name, entry.trained, _statistics(contest, entry, test), alone))
         except BadInput as error:
             log.info("ablation of %s: %s", name, error)
             rows.append(AblationRow(name=name, note=str(error)))
     whole = COMBINATION if len(singles) > 1 else singles[0][0]
-    return (*rows, _row(contest, whole, student, control, test))
+    return (*rows, _row(contest.data.task, whole, student.trained, _statistics(contest, student, test), alone))
 
 
 def single_losses(plan: Plan) -> Iterator[tuple[str, Plan]]:
@@ -45,14 +49,17 @@ def single_losses(plan: Plan) -> Iterator[tuple[str, Plan]]:
             yield loss.name, plan.model_copy(update={"losses": kept})
 
 
-def _row(contest: Contest, name: str, entry: Entry, control: Entry, test: Split) -> AblationRow:
-    task, trained = contest.data.task, entry.trained
+def _statistics(contest: Contest, entry: Entry, test: Split) -> Floats:
     assert test.labels is not None
-    ours, theirs = (task.statistics(outputs_on(contest, one, test), test.labels) for one in (entry, control))
+    return contest.data.task.statistics(outputs_on(contest, entry, test), test.labels)
+
+
+def _row(task: Task, name: str, trained: Trained, ours: Floats, alone: Floats | None = None) -> AblationRow:
+    """A row of statistics (n, k); `alone` are those of labels only, where these are others."""
     return AblationRow(
         name=name,
         score=score_number(task, ours, HERE),
-        difference=paired_difference(task, ours, theirs) if entry is not control else None,
+        difference=None if alone is None else paired_difference(task, ours, alone),
         seconds_per_1000_samples=1000 * trained.seconds / trained.samples,
         peak_memory_kib=trained.peak_memory_kib,
         note="; ".join(trained.notes),

@@ -1,7 +1,6 @@
 """Trainings that are compared: everything that they share, and how one of them is done or taken up again."""
 
 import copy
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from edgekd.training.loop import Evaluated, Trained, train, unheard
 from edgekd.training.plan import Plan
 from edgekd.training.precision import Accelerator
 from edgekd.training.teacher_cache import TeacherCache
-
-log = logging.getLogger(__name__)
 
 CACHE_BYTES = 2 << 30
 """What a teacher cache may take of the disk."""

@@ -10,10 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.defaults import EPOCHS
 from edgekd.distillation.tuning import TRIAL_SHARE
-from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, parse_losses
+from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, parse_losses
 from edgekd.preprocessing import Preprocessing
 from edgekd.recipe import Recipe
 from edgekd.students.student import Student
+from edgekd.tasks.task import Task
 from edgekd.training import processes
 from edgekd.training.augmentation import Augment
 from edgekd.training.data import TrainingData
@@ -40,7 +41,7 @@ def plan_training(
     Raises:
         UsageError: an unknown loss, an unreadable time, a time too short for one step, or a GPU that is not there.
     """
-    wanted = parse_losses(recipe.loss or (data.task.distill_loss,))
+    wanted = wanted_losses(recipe, data.task)
     optimizer = recipe.optimizer or usual_optimizer(student.module)
     given = {
         "learning_rate": recipe.learning_rate,
@@ -89,6 +90,11 @@ def _pairs_of_trainings(recipe: Recipe, plan: Plan, *, control: bool) -> float:
         return recipe.seeds + alone
     alone += len(names) if recipe.ablate and len(names) > 1 else 0
     return recipe.seeds + (recipe.folds or 0) + alone / 2
+
+
+def wanted_losses(recipe: Recipe, task: Task) -> tuple[WeightedLoss, ...]:
+    """The losses that the recipe names, else the task's own, each with its weight. Raises UsageError."""
+    return parse_losses(recipe.loss or (task.distill_loss,))
 
 
 def usual_optimizer(module: nn.Module) -> Optimizer:

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from edgekd.data.split import Split
 from edgekd.distillation.contest import Contest, Entry, enter, seeded
 from edgekd.losses.table import OUTPUT_LOSSES
 from edgekd.results import SeedResult
 from edgekd.tasks.intervals import paired_difference, score_number
+from edgekd.tasks.task import Outputs
 from edgekd.training.evaluate import predict_outputs
 from edgekd.training.plan import Plan, without_features
 
-Outputs = npt.NDArray[np.float32]
 HERE = "host"
 
 

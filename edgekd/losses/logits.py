@@ -26,7 +26,7 @@ def soft_targets(
     Knowledge in a Neural Network", section 2.
     """
     s, t = matched_rows(student, teacher, "soft_targets")
-    return _divergence(s / temperature, t / temperature) * temperature**2
+    return divergence(s / temperature, t / temperature) * temperature**2
 
 
 def standardised_logits(
@@ -39,7 +39,7 @@ def standardised_logits(
     without any spread stands for equal probabilities.
     """
     s, t = matched_rows(student, teacher, "standardised_logits")
-    return _divergence(_standardise(s) / temperature, _standardise(t) / temperature) * temperature**2
+    return divergence(_standardise(s) / temperature, _standardise(t) / temperature) * temperature**2
 
 
 def decoupled(
@@ -59,8 +59,8 @@ def decoupled(
     """
     s, t = matched_rows(student, teacher, "decoupled")
     target = needed(labels, "decoupled").reshape(-1, 1)
-    binary = _divergence(_target_and_rest(s / temperature, target), _target_and_rest(t / temperature, target))
-    others = _divergence(_without(s, target) / temperature, _without(t, target) / temperature)
+    binary = divergence(_target_and_rest(s / temperature, target), _target_and_rest(t / temperature, target))
+    others = divergence(_without(s, target) / temperature, _without(t, target) / temperature)
     return (alpha * binary + beta * others) * temperature**2
 
 
@@ -102,7 +102,7 @@ def normalised(
     return on_target - gamma * temperature**2 * (others * log_others).sum(dim=-1).mean()
 
 
-def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """KL(softmax(teacher) || softmax(student)) of rows (n, classes), the mean over rows."""
     log_student, log_teacher = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
     return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
+from edgekd.losses.logits import divergence
 from edgekd.losses.tensors import matched_rows
 
 
@@ -18,11 +18,5 @@ def mutual(outputs: Sequence[torch.Tensor]) -> torch.Tensor:
     total = torch.zeros((), device=outputs[0].device)
     for index, own in enumerate(outputs):
         others = [other for position, other in enumerate(outputs) if position != index]
-        total = total + torch.stack([_divergence(own, other) for other in others]).mean()
+        total = total + torch.stack([divergence(*matched_rows(own, other, "mutual")) for other in others]).mean()
     return total
-
-
-def _divergence(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    student, teacher = matched_rows(own, other, "mutual")
-    log_student, log_teacher = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)

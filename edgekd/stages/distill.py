@@ -21,12 +21,12 @@ from edgekd.distillation.derive import derive_student, teacher_macs
 from edgekd.distillation.folds import cross_validate
 from edgekd.distillation.judge import judgement
 from edgekd.distillation.lineage import born_again, gather_teachers, with_assistant
-from edgekd.distillation.planning import decided_once, plan_training
+from edgekd.distillation.planning import decided_once, plan_training, wanted_losses
 from edgekd.distillation.seeds import Bout, outputs_on, score_seeds, settle_features, train_bouts
 from edgekd.distillation.tuning import tune
 from edgekd.errors import UsageError
 from edgekd.formats.read import LoadedModel
-from edgekd.losses.table import FEATURE_LOSSES, parse_losses
+from edgekd.losses.table import FEATURE_LOSSES
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
@@ -199,8 +199,7 @@ def _settle(contest: Contest, plan: Recipe, outputs: int) -> tuple[Contest, tupl
 
 def _pairs(plan: Recipe, student: nn.Module, teacher: nn.Module, data: TrainingData) -> tuple[tuple[str, str], ...]:
     """The layers that feature losses match, where the recipe has any: as it names them, else as they are found."""
-    losses = parse_losses(plan.loss or (data.task.distill_loss,))
-    if not any(loss.name in FEATURE_LOSSES for loss in losses):
+    if not any(loss.name in FEATURE_LOSSES for loss in wanted_losses(plan, data.task)):
         return ()
     example = model_inputs(data.train, data.preprocessing, PAIRING_SAMPLES)
     found = named_pairs(plan.pair, student, teacher, example) if plan.pair else find_pairs(student, teacher, example)
