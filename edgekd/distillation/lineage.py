@@ -12,6 +12,7 @@ from edgekd.distillation.contest import Contest, enter, seeded
 from edgekd.distillation.derive import check_outputs
 from edgekd.distillation.seeds import Bout
 from edgekd.errors import BadInput, UsageError, one_line
+from edgekd.formats.identify import identify
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.recipe import Recipe
 from edgekd.students.build import build_student
@@ -36,7 +37,7 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
     if not plan.co_teacher:
         return teacher.module
     named = {str(plan.model): teacher.module}
-    named |= {text: read_model(Path(text), arch=plan.arch, trust=plan.trust).module for text in plan.co_teacher}
+    named |= {text: _read(Path(text), plan).module for text in plan.co_teacher}
     truth, task = data.val.labels, data.task
     said = {
         name: predict_outputs(each, data.val, data.preprocessing, every_output=task.every_output)
@@ -56,6 +57,12 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
         scores=scores,
         regression=task.label_loss == "squared_error",
     )
+
+
+def _read(path: Path, plan: Recipe) -> LoadedModel:
+    """A further teacher; the architecture is that of state dicts, and other files bring their own."""
+    arch = plan.arch if identify(path).kind == "state dict" else None
+    return read_model(path, arch=arch, trust=plan.trust)
 
 
 def with_assistant(contest: Contest, spec: str, *, outputs: int) -> Contest:

@@ -19,6 +19,7 @@ from edgekd.formats.read import LoadedModel, read_model
 from edgekd.losses.table import parse_losses
 from edgekd.recipe import make_recipe
 from edgekd.students.macs import count_macs
+from edgekd.teachers.combine import Ensemble
 from edgekd.training.evaluate import predict_outputs
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -71,6 +72,10 @@ def test_several_teachers_answer_with_their_mean(gather, teacher, few, caplog) -
     right = (alone[0].argmax(dim=1).numpy() == few.val.labels).mean()
     assert f"own.pt2: {right:.4f} on validation" in caplog.text
     assert f"other-0.pt2: {right:.4f} on validation" in caplog.text
+
+
+def test_the_architecture_is_that_of_state_dicts_alone(gather, teacher, tmp_path) -> None:
+    assert isinstance(gather(teacher, arch=f"{tmp_path / 'nets.py'}:build"), Ensemble)
 
 
 def test_a_teacher_of_another_class_order_is_refused(gather, teacher) -> None:
