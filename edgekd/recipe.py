@@ -81,8 +81,8 @@ class Recipe(Record):
     pair: tuple[str, ...] = _option(
         (), TRAIN, "STUDENT_LAYER=TEACHER_LAYER that feature losses match; may be repeated [default: found]."
     )
-    augment: Literal["strong", "crop+flip", "crop", "none"] | None = _option(
-        None, TRAIN, "Random views of training images [default: crop+flip in colour, crop in grey]."
+    augment: Literal["strong", "crop+flip", "crop", "flip", "none"] | None = _option(
+        None, TRAIN, "Random views of training images [default: crop+flip in colour, crop in grey, flip for boxes]."
     )
     mixup: float = _option(0.0, TRAIN, "Mix pairs of inputs by shares drawn from Beta(MIXUP, MIXUP); 0 does not.", ge=0)
     peers: int = _option(0, TRAIN, "Further students trained beside this one; all teach one another.", ge=0)

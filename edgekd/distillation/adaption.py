@@ -76,7 +76,7 @@ def _plan(recipe: Recipe, module: nn.Module, data: TrainingData, *, steps: int, 
             "optimizer": optimizer,
             "learning_rate": rate * rate_scale,
             "losses": (WeightedLoss(name=LABELS, weight=1.0),),
-            "augment": recipe.augment or usual_augment(data.preprocessing),
+            "augment": recipe.augment or usual_augment(data.preprocessing, data.task),
             "evaluate_every": max(1, steps // EVALUATIONS),
             # A frozen trunk's statistics are frozen with it.
             "recalibration_batches": 0,

@@ -58,7 +58,7 @@ def plan_training(
             optimizer, carries_weights=student.initialised, batch_size=recipe.batch_size
         ),
         "losses": tuple(loss for loss in wanted if loss.weight or loss.name == LABELS),
-        "augment": usual_augment(data.preprocessing),
+        "augment": usual_augment(data.preprocessing, data.task),
         "mixup": recipe.mixup,
         "peers": recipe.peers,
         "pairs": tuple(pairs),
@@ -102,10 +102,13 @@ def usual_optimizer(module: nn.Module) -> Optimizer:
     return "sgd" if any(isinstance(part, _BatchNorm) for part in module.modules()) else "adamw"
 
 
-def usual_augment(preprocessing: Preprocessing) -> Augment:
-    """Crops, and flips where images have colours: mirrored digits or letters would be others."""
+def usual_augment(preprocessing: Preprocessing, task: Task) -> Augment:
+    """Crops, and flips where images have colours: mirrored digits or letters would be others. A flip alone where labels
+    say where things are."""
     if preprocessing.identity:
         return "none"
+    if task.mirrored is not None:
+        return "flip"
     return "crop" if preprocessing.channels == 1 else "crop+flip"
 
 

@@ -120,7 +120,7 @@ def test_epochs_are_passes(epochs: int, batch: int, steps: int) -> None:
 )
 def test_views_are_what_images_bear(how, asked, augment) -> None:
     assert planned(how=how, **asked).augment == augment
-    assert asked or usual_augment(how) == augment
+    assert asked or usual_augment(how, CLASSIFICATION) == augment
 
 
 @pytest.mark.parametrize(
