@@ -13,9 +13,11 @@ from edgekd.errors import BadInput
 from edgekd.tasks.boxes import LEAST_CONFIDENCE, Detected, detect, hits, objects_of
 from edgekd.tasks.task import Floats, Outputs, Task, Truth
 
-BINS = 64
-"""Of equal width in the logit of confidence, which tells the very sure apart as well as the unsure."""
-LARGEST_LOGIT = float(np.log(1 / LEAST_CONFIDENCE - 1))
+BINS = 192
+"""Of equal width in the logit of confidence, which tells the very sure apart as well as the unsure; the last begins at
+a confidence of 0.9999."""
+LOWEST_LOGIT = float(np.log(LEAST_CONFIDENCE / (1 - LEAST_CONFIDENCE)))
+HIGHEST_LOGIT = -2 * LOWEST_LOGIT
 CONFIDENT = 0.4
 """From this confidence on, what a teacher sees counts as an object where a student is held against its word."""
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
@@ -35,7 +37,7 @@ def statistics(outputs: Outputs, truth: Truth) -> Floats:
     for row, answers, found, objects in zip(rows, *_matched(outputs, truth, THRESHOLDS[:1]), strict=True):
         with np.errstate(divide="ignore"):
             logits = np.log(answers.confidences) - np.log1p(-answers.confidences)
-        bins = np.clip((logits / LARGEST_LOGIT + 1) / 2 * BINS, 0, BINS - 1).astype(np.int64)
+        bins = np.clip((logits - LOWEST_LOGIT) / (HIGHEST_LOGIT - LOWEST_LOGIT) * BINS, 0, BINS - 1).astype(np.int64)
         np.add.at(row, (answers.classes, np.where(found[0], bins, bins + BINS)), 1)
         row[:, -1] = objects[:, :classes].sum(axis=0)
     return rows.reshape(len(outputs), -1)
