@@ -27,11 +27,12 @@ IMAGES_AT_ONCE = 32
 
 
 class Assigned(NamedTuple):
-    """What positions are to learn: the truth row that each belongs to, int64 (batch, positions), -1 for background, and
-    the confidence in its class, (batch, positions), 0..1."""
+    """What positions are to learn: the truth row that each belongs to, int64 (batch, positions), -1 for background; the
+    confidence in its class, and how much its box counts, both (batch, positions), 0..1."""
 
     rows: torch.Tensor
     targets: torch.Tensor
+    weights: torch.Tensor
 
 
 def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -39,8 +40,9 @@ def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: f
 
     Positions are assigned to objects by `assign`. The classes' loss is varifocal (Zhang et al. 2021, "VarifocalNet",
     equation 2): cross-entropy with the target, weighted by it, and where nothing is, by alpha x probability^gamma.
-    That of the boxes is 1 - GIoU (Rezatofighi et al. 2019), times the weight of 2 and the target, as in Feng et al.
-    2021, "TOOD", equations 10 and 12. Both are summed and divided by the sum of targets (at least 1).
+    It is summed, and divided by the sum of targets (at least 1). That of the boxes is twice the mean of 1 - GIoU
+    (Rezatofighi et al. 2019), by weight, of which the best position of every object has 1, however bad: with targets
+    for weights, as Feng et al. 2021 have them ("TOOD", equation 12), small objects next to large ones never start.
 
     Raises UsageError where smoothing is asked for, and BadInput where outputs and labels have other classes.
     """
@@ -53,7 +55,7 @@ def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: f
         )
     values = widen(student)
     logits, boxes, truth = values[..., :-4], values[..., -4:], labels.to(values.dtype)
-    rows, targets = _assigned(logits.detach(), boxes.detach(), truth)
+    rows, targets, weights = _assigned(logits.detach(), boxes.detach(), truth)
     batch, position = (rows >= 0).nonzero(as_tuple=True)
     own, target = truth[batch, rows[batch, position]], targets[batch, position]
     wanted = torch.zeros_like(logits)
@@ -62,8 +64,8 @@ def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: f
         wanted > 0, wanted, NEGATIVE_SHARE * logits.detach().sigmoid() ** NEGATIVE_POWER * (wanted == 0)
     )
     classes = F.binary_cross_entropy_with_logits(logits, wanted, weight, reduction="sum")
-    distances = (1 - generalised_overlap(boxes[batch, position], own[:, -4:])) * target
-    return (classes + BOX_WEIGHT * distances.sum()) / targets.sum().clamp_min(1)
+    distances = (1 - generalised_overlap(boxes[batch, position], own[:, -4:])) * weights[batch, position]
+    return classes / targets.sum().clamp_min(1) + BOX_WEIGHT * distances.sum() / weights.sum().clamp_min(1)
 
 
 def assign(logits: torch.Tensor, boxes: torch.Tensor, truth: torch.Tensor) -> Assigned:
@@ -89,8 +91,10 @@ def assign(logits: torch.Tensor, boxes: torch.Tensor, truth: torch.Tensor) -> As
     rows = rows.where(best >= 0, -1)
     mine = mine & (rows[:, None] == torch.arange(truth.shape[1], device=truth.device)[None, :, None])
     aligned, own = alignment * mine, shared * mine
-    scale = own.amax(dim=2, keepdim=True) / aligned.amax(dim=2, keepdim=True).clamp_min(torch.finfo(own.dtype).tiny)
-    return Assigned(rows, (aligned * scale).amax(dim=1))
+    most = aligned.amax(dim=2, keepdim=True)
+    share = torch.where(most > 0, aligned / most, mine)
+    weights = share / share.sum(dim=2, keepdim=True).clamp_min(1)
+    return Assigned(rows, (share * own.amax(dim=2, keepdim=True)).amax(dim=1), weights.amax(dim=1))
 
 
 def dense_boxes(
