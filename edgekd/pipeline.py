@@ -5,7 +5,6 @@ the run folder (`workspace.py`) keeps what is finished, so that the same call go
 """
 
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,8 +41,7 @@ def run_compress(
 ) -> tuple[Path, Report]:
     """Run every stage; return the run folder and its report."""
     with _open_run(plan, out, fresh, listen) as run:
-        for stale in ("report", "bench", "artifact"):
-            shutil.rmtree(run.root / stale, ignore_errors=True)
+        run.workspace.remove("report", "bench", "artifact")
         loaded = run.load()
         distilled = run.distill(loaded)
         exports = run.export(loaded, distilled)

@@ -35,6 +35,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         parse_seconds(plan.time)
     if not plan.judge and (plan.ablate or plan.folds):
         raise UsageError("--ablate and --folds compare with the student trained alone, which --no-judge leaves out")
+    if plan.prune_steps > 1 and plan.student not in (None, "auto"):
+        raise UsageError(f"--prune-steps is for --student auto, not {plan.student}; leave it out")
     named = {"model": plan.model, "--classes": plan.classes}
     named |= {f"--{field}": getattr(plan, field) for field in CODE_FIELDS}
     for option, value in named.items():

@@ -65,6 +65,9 @@ class Recipe(Record):
         gt=0,
         lt=1,
     )
+    prune_steps: int = _option(
+        1, STUDENT, "Steps in which --student auto is pruned, with a short training between them.", ge=1
+    )
 
     epochs: int | None = _option(None, TRAIN, "Passes over the training images [default: 30].", ge=1)
     time: str | None = _option(None, TRAIN, "Wall-clock budget for training instead, such as 20m: student and control.")

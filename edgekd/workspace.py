@@ -79,6 +79,11 @@ class Workspace:
         self.listen(StageNote(name, f"{done.seconds:.1f} s", "done"))
         return done
 
+    def remove(self, *names: str) -> None:
+        """Delete what an earlier run left in these folders, so that nothing in them is taken for this run's."""
+        for name in names:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
 
 @contextlib.contextmanager
 def open_workspace(root: Path, *, fresh: bool = False, listen: Listener = silent) -> Iterator[Workspace]:

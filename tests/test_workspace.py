@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.errors import EdgekdError, UsageError
+from edgekd.following import Follower
 from edgekd.record import Record
 from edgekd.workspace import (
     fingerprint,
@@ -164,6 +165,7 @@ def test_the_log_is_whole_and_the_users_own_handlers_see_no_more_than_before(tmp
     script = f"""
 import logging
 from pathlib import Path
+from edgekd.following import Follower
 from edgekd.record import Record
 from edgekd.workspace import open_workspace
 logging.basicConfig(format="%(message)s")
@@ -261,3 +263,12 @@ def test_source_stamp_changes_with_the_data(tmp_path: Path) -> None:
     before = source_stamp(tmp_path)
     (tmp_path / "a" / "2.png").write_bytes(b"2")
     assert source_stamp(tmp_path) != before
+
+
+def test_only_the_first_process_removes_what_an_earlier_run_left(tmp_path: Path) -> None:
+    with open_workspace(tmp_path / "run") as workspace:
+        (tmp_path / "run/report").mkdir()
+        Follower(tmp_path / "run").remove("report")
+        assert (tmp_path / "run/report").is_dir()
+        workspace.remove("report", "bench")
+        assert not (tmp_path / "run/report").exists()

@@ -137,7 +137,7 @@ def spoken_digits_teacher() -> nn.Module:
 
 
 def spoken_digits_student() -> nn.Module:
-    return SpokenDigits(width=6)
+    return SpokenDigits(width=3)
 
 
 def etth1_teacher() -> nn.Module:

@@ -51,7 +51,7 @@ TASKS = {
     "trec": Anchor("classification", teacher_epochs=10, epochs=100),
     "spoken_digits": Anchor("classification", teacher_epochs=20, epochs=60),
     "etth1": Anchor("regression", teacher_epochs=10, epochs=30),
-    "cifar10": Anchor("classification", teacher_epochs=0, epochs=10, seeds=3),
+    "cifar10": Anchor("classification", teacher_epochs=0, epochs=3, seeds=3),
     "bccd": Anchor("detection", teacher_epochs=100, epochs=60, batch_size=16),
 }
 

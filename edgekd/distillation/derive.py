@@ -20,6 +20,7 @@ from edgekd.latency.predictor import predict_summary
 from edgekd.students.build import build_student
 from edgekd.students.fit import Estimate, largest_that_fits
 from edgekd.students.student import Student
+from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def derive_student(
     """Return the student of `spec` for one model input `example` (1, ...).
 
     Args:
-        outputs: width of its output, such as the number of classes.
+        outputs: numbers in its first output, such as the number of classes.
         keep_macs: share of the teacher's multiply-accumulates; None is `KEEP_MACS`, or what `latency_goal` leaves.
         latency_goal: device and milliseconds that --student auto is pruned to, by estimate; None keeps a share.
 
@@ -54,13 +55,26 @@ def derive_student(
         )
 
     def build(share: float) -> Student:
-        return build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=share, seed=seed)
+        student = build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=share, seed=seed)
+        check_outputs(student.module, teacher.module, spec, example)
+        return student
 
     if latency_goal is None:
         return build(keep_macs or KEEP_MACS)
     profile, limit = latency_goal
     student, said = largest_that_fits(build, lambda one: _estimate(one, example, profile), teacher.module, limit)
     return replace(student, notes=(*student.notes, said))
+
+
+def check_outputs(student: nn.Module, teacher: nn.Module, spec: str, example: torch.Tensor) -> None:
+    """Refuse a student whose first output has another shape than its teacher's. Raises BadInput."""
+    with torch.no_grad():
+        own, wanted = (tuple(outputs_of(module(example), len(example))[0].shape) for module in (student, teacher))
+    if own != wanted:
+        raise BadInput(
+            f"the student {spec} returns {own} for one input, but the teacher {wanted}; they must be the same numbers "
+            "in the same order, so let its build function take num_classes, or build what fits"
+        )
 
 
 def teacher_macs(teacher: LoadedModel, student: Student) -> int | None:

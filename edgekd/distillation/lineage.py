@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.distillation.contest import Contest, enter, seeded
+from edgekd.distillation.derive import check_outputs
 from edgekd.distillation.seeds import Bout
 from edgekd.errors import BadInput, UsageError, one_line
 from edgekd.formats.read import LoadedModel, read_model
@@ -37,7 +38,10 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
     named = {str(plan.model): teacher.module}
     named |= {text: read_model(Path(text), arch=plan.arch, trust=plan.trust).module for text in plan.co_teacher}
     truth, task = data.val.labels, data.task
-    said = {name: predict_outputs(each, data.val, data.preprocessing) for name, each in named.items()}
+    said = {
+        name: predict_outputs(each, data.val, data.preprocessing, every_output=task.every_output)
+        for name, each in named.items()
+    }
     scores = [score_of(task, outputs, truth) for outputs in said.values()] if truth is not None else None
     for name, score in zip(named, scores or (), strict=False):
         log.info("teacher %s: %.4f on validation", one_line(name), score)
@@ -73,6 +77,7 @@ def with_assistant(contest: Contest, spec: str, *, outputs: int) -> Contest:
     assistant = build_student(
         spec, contest.teacher, example, num_classes=outputs, keep_macs=share, seed=contest.plan.seed
     )
+    check_outputs(assistant.module, contest.teacher, spec, example)
     log.info("assistant: %s", assistant.origin)
     # Layers that were paired between teacher and student need not exist in the assistant.
     plan = without_features(contest.plan)

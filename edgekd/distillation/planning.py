@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.defaults import EPOCHS
+from edgekd.distillation.gradual import RECOVERY_SHARE
 from edgekd.distillation.tuning import TRIAL_SHARE
 from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, parse_losses
 from edgekd.preprocessing import Preprocessing
@@ -84,6 +85,7 @@ def _pairs_of_trainings(recipe: Recipe, plan: Plan, *, control: bool) -> float:
     """How many pairs of student and control take the time of everything that is trained."""
     names = {loss.name for loss in plan.losses if loss.weight and loss.name != LABELS}
     alone = (recipe.generations - 1) * recipe.seeds + (recipe.assistant is not None) + TRIAL_SHARE * (recipe.tune or 0)
+    alone += (recipe.prune_steps - 1) * RECOVERY_SHARE
     # Losses between layers are held against training without them.
     alone += bool(names & FEATURE_LOSSES.keys()) and bool(names & OUTPUT_LOSSES.keys())
     if not control:

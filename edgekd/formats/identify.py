@@ -73,6 +73,9 @@ def identify(path: str | Path) -> FileKind:
 
 
 def _classify(path: Path, head: bytes, size: int) -> tuple[Kind, str, tuple[str, ...]]:
+    # First of all: the length that such a file begins with may look like the magic bytes of anything below.
+    if head[4:9] == b"\0\0\0\0{":
+        return _classify_safetensors(path, head, size)
     for title, (offset, magic) in OTHER_FORMATS.items():
         if head[offset:].startswith(magic):
             raise BadInput(f"{path}: this is {title}, which edgekd does not read; {ACCEPTED}")
@@ -80,8 +83,6 @@ def _classify(path: Path, head: bytes, size: int) -> tuple[Kind, str, tuple[str,
         return _classify_zip(path)
     if head.startswith(b"\x80") or head[:1] in b"(}]c":
         return _classify_pickle(path, head)
-    if head[8:9] == b"{":
-        return _classify_safetensors(path, head, size)
     if head[0] == 0x08 or head[0] & 7 in (0, 2):
         return _classify_protobuf(path, size)
     raise BadInput(f"{path}: no model format that edgekd knows; {ACCEPTED}")

@@ -19,6 +19,7 @@ from edgekd.distillation.comparison import compare
 from edgekd.distillation.contest import Contest, Entry, open_cache
 from edgekd.distillation.derive import derive_student, teacher_macs
 from edgekd.distillation.folds import cross_validate
+from edgekd.distillation.gradual import prune_in_steps
 from edgekd.distillation.judge import judgement
 from edgekd.distillation.lineage import born_again, gather_teachers, with_assistant
 from edgekd.distillation.planning import decided_once, plan_training, wanted_losses
@@ -123,6 +124,9 @@ def distill(
         log.info("student: %s", note)
     data = TrainingData(open_split(loaded / "data", "train"), open_split(loaded / "data", "val"), preprocessing, task)
     with _contest(folder, plan, student, gather_teachers(plan, teacher, data), data, listen) as setting:
+        if plan.prune_steps > 1:
+            student = prune_in_steps(setting, teacher.module, student, plan.prune_steps)
+            setting = replace(setting, student=student.module)
         contest, trials, remarks = _settle(setting, plan, outputs)
         if not student.initialised:
             contest = replace(contest, fresh=lambda offset: derive(offset).module)

@@ -22,13 +22,13 @@ def build_student(
         spec: "auto" (prune the teacher to `keep_macs` of its multiply-accumulates), "none" (the teacher itself),
             "timm:NAME", "torchvision:NAME" or "file.py:build".
         example: one input `(batch, ...)`, float32, on the CPU, as the task feeds it.
-        num_classes: outputs that the student must have.
+        num_classes: what the function that builds an architecture is told of its outputs.
         keep_macs: share of the teacher's multiply-accumulates to keep at most, between 0 and 1; for "auto".
         seed: of the random weights of an architecture that starts untrained.
 
     Raises:
         UsageError: the spec has none of these forms or names an unknown architecture.
-        BadInput: the teacher cannot be pruned that far, or the architecture does not fit the task.
+        BadInput: the teacher cannot be pruned that far, or the architecture does not run on the example.
     """
     if spec in STUDENTS:
         return STUDENTS[spec](teacher, example, keep_macs)

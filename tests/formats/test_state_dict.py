@@ -110,6 +110,16 @@ def test_metadata_are_what_the_checkpoint_says_and_not_what_timm_says(tmp_path: 
     assert read_model(tmp_path / "w.pth", arch="timm:resnet18").metadata == {}
 
 
+@pytest.mark.parametrize("first", [b"PK", b"\x80\x04", b"(\x06", b"}\x02", b"\x1f\x8b"])
+def test_safetensors_is_told_by_its_header_whatever_its_length_looks_like(tmp_path: Path, first: bytes) -> None:
+    length = int.from_bytes(first, "little")
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert safetensors.torch.load_file(path)["w"].tolist() == [0]
+    assert identify(path).layout == "safetensors"
+
+
 def test_safetensors_with_metadata(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "w.bin"
     safetensors.torch.save_file(weights, path, metadata={"std": "[0.5, 0.5, 0.5]", "classes": "a,b,c,d,e,f"})
