@@ -36,7 +36,9 @@ class Recipe(Record):
 
     model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
-    data: str | None = _option(None, MODEL, "Folder of class folders, a .npz file, or file.py:make_data.")
+    data: str | None = _option(
+        None, MODEL, "Folder of class folders or with a coco.json, a .npz file, or file.py:make_data."
+    )
     synthesise: int | None = _option(
         None,
         MODEL,
@@ -48,7 +50,7 @@ class Recipe(Record):
         None, MODEL, "Architecture of a state dict: timm:NAME, torchvision:NAME or file.py:build."
     )
     task: str | None = _option(
-        None, MODEL, "classification, regression or generic [default: by labels, else by outputs]."
+        None, MODEL, "classification, regression, detection or generic [default: by labels, else by outputs]."
     )
     trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
 

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH = 48, 64
-NETS = '''
+NETS = """
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -42,7 +42,7 @@ def teacher():
 
 def student():
     return Detector(6)
-'''
+"""
 
 
 def scene(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, list[float]]]]:
@@ -113,7 +113,9 @@ def trained_teacher(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.fixture(scope="module")
-def run_folder(scenes: Path, trained_teacher: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, edgekd) -> Path:
+def run_folder(
+    scenes: Path, trained_teacher: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, edgekd
+) -> Path:
     nets, weights = trained_teacher
     out = tmp_path_factory.mktemp("runs") / "scenes"
     done = edgekd(
@@ -159,7 +161,9 @@ def test_the_artifact_says_what_its_outputs_are_and_its_program_finds_objects(ru
     right = 0
     for at in range(100, 110):
         picture = scenes / "images" / f"{at:03d}.png"
-        done = subprocess.run([sys.executable, program, picture], cwd=artifact, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, program, picture], cwd=artifact, capture_output=True, text=True, check=True
+        )
         said = [(line.split()[0], json.loads(line[line.index("[") :])) for line in done.stdout.splitlines()]
         for annotation in (one for one in truth["annotations"] if one["image_id"] == at):
             x, y, wide, tall = annotation["bbox"]
@@ -177,7 +181,11 @@ def test_the_artifact_verifies(run_folder: Path, edgekd) -> None:
 def test_a_cropped_view_is_refused(scenes: Path, trained_teacher: tuple[Path, Path], tmp_path: Path, edgekd) -> None:
     nets, weights = trained_teacher
     shared = ("--arch", f"{nets}:teacher", "--student", f"{nets}:student", "--data", scenes, "--target", "host")
-    for option, what in ((("--augment", "crop"), "--augment crop"), (("--mixup", 0.2), "--mixup"), (("--crop", 0.9), "--crop")):
+    for option, what in (
+        (("--augment", "crop"), "--augment crop"),
+        (("--mixup", 0.2), "--mixup"),
+        (("--crop", 0.9), "--crop"),
+    ):
         out = tmp_path / what.strip("-").replace(" ", "-")
         size = ("--input-size", f"{HEIGHT},{WIDTH}", "--epochs", 1, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
         done = edgekd("distill", weights, *shared, *size, *option, "--out", out)

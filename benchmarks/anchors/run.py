@@ -2,10 +2,11 @@
 
     python benchmarks/anchors/run.py --data FOLDER --out runs/anchors [--only trec]
 
-FOLDER holds text.tar.xz (TREC), fsdd.npz (spoken digits), ett.tar.xz (ETTh1), the packs of CIFAR-10 with load_packs.py,
-which reads the packs, and resnet56_state_dict.pt, the trained CIFAR-10 teacher of akamaster/pytorch_resnet_cifar10. The
-other teachers are trained here first, on labels alone. Budgets stand in `TASKS`, fixed before any run; student and
-control get the same. A run that is interrupted goes on where it stopped when it is started again.
+FOLDER holds text.tar.xz (TREC), fsdd.npz (spoken digits), ett.tar.xz (ETTh1), bccd.tar (cells with boxes), the packs of
+CIFAR-10 with load_packs.py, which reads the packs, and resnet56_state_dict.pt, the trained CIFAR-10 teacher of
+akamaster/pytorch_resnet_cifar10. The other teachers are trained here first, on labels alone. Budgets stand in `TASKS`,
+fixed before any run; student and control get the same. A run that is interrupted goes on where it stopped when it is
+started again.
 """
 
 import argparse
@@ -43,6 +44,7 @@ class Anchor:
     teacher_epochs: int
     epochs: int
     batch_size: int = 128
+    learning_rate: float | None = None
     seeds: int = 5
     losses: tuple[str, ...] = ()
 
@@ -52,7 +54,7 @@ TASKS = {
     "spoken_digits": Anchor("classification", teacher_epochs=20, epochs=60),
     "etth1": Anchor("regression", teacher_epochs=10, epochs=30),
     "cifar10": Anchor("classification", teacher_epochs=0, epochs=3, seeds=3),
-    "bccd": Anchor("detection", teacher_epochs=100, epochs=60, batch_size=16),
+    "bccd": Anchor("detection", teacher_epochs=40, epochs=60, batch_size=16, learning_rate=4e-3),
 }
 
 
@@ -89,6 +91,7 @@ def run(name: str, anchor: Anchor, out: Path, source: Path) -> Judgement:
         task=anchor.task,
         epochs=anchor.epochs,
         batch_size=anchor.batch_size,
+        learning_rate=anchor.learning_rate,
         seeds=anchor.seeds,
         loss=anchor.losses,
         out=out / "run",
@@ -118,9 +121,9 @@ def train_teacher(name: str, anchor: Anchor, file: Path, path: Path, out: Path) 
     module = getattr(nets, f"{name}_teacher")()
     size = min(TEACHER_BATCH, anchor.batch_size)
     steps = -(-anchor.teacher_epochs * len(inputs) // size)
-    optimizer = usual_optimizer(module)
-    rate = learning_rate_for(optimizer, carries_weights=False, batch_size=size)
     task = find_task(anchor.task)
+    optimizer = usual_optimizer(module, task)
+    rate = anchor.learning_rate or learning_rate_for(optimizer, carries_weights=False, batch_size=size)
     plan = Plan(
         steps=steps,
         batch_size=size,

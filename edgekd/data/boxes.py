@@ -65,8 +65,8 @@ def _part_in_shares(part: Part, where: str) -> Part:
         inverted = (own[real][:, -2:] <= own[real][:, -4:-2]).any(axis=1)
         if inverted.any():
             raise BadInput(
-                f"{where} has the box {own[real][inverted][0, -4:].tolist()}; boxes are x1, y1, x2, y2 with x1 < x2 and "
-                "y1 < y2: mend or remove it"
+                f"{where} has the box {own[real][inverted][0, -4:].tolist()}; boxes are x1, y1, x2, y2 with x1 < "
+                "x2 and y1 < y2: mend or remove it"
             )
         height, width = part.look(0)[:2] if part.look else (1, 1)
         found = own.astype(np.float32)

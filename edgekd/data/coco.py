@@ -1,6 +1,7 @@
-"""Images with boxes, as COCO writes them: coco.json, or train.json, val.json, test.json, and images beside or in images/.
+"""Images with boxes, as COCO writes them: coco.json, or train.json, val.json and test.json, and the images.
 
-Where there is one file, its key "split" may say which images, by id or file name, belong to train, val and test.
+These lie in images/ or beside the file. Where there is one file, its key "split" may say which images, by id or file
+name, belong to train, val and test.
 """
 
 import json
@@ -192,8 +193,8 @@ def _box(bbox: Any, size: tuple[float, float], where: str) -> npt.NDArray[np.flo
     limit = np.array([size[1], size[0]] * 2)
     if (box < -SLACK).any() or (box > limit + SLACK).any():
         raise BadInput(
-            f"{where} has a box to {box[2]:g}, {box[3]:g} from {box[0]:g}, {box[1]:g}, which is outside of its image of "
-            f"{size[0]} x {size[1]} (height x width); mend or remove it"
+            f"{where} has a box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g}, which is outside of its image "
+            f"of {size[0]} x {size[1]} (height x width); mend or remove it"
         )
     shares = np.clip(box, 0, limit) / limit
     return shares if (shares[2:] > shares[:2]).all() else None

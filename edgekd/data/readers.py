@@ -33,8 +33,8 @@ def open_source(
     """Look at a data set and put its labels in the order of the model's outputs: of `classes_file`, else of `order`.
 
     `task` says what labels mean: integers are class indices unless it is "regression", numbers are boxes if it is
-    "detection", and for "generic" there are none. Raises BadInput where the data do not exist, have no known form, disagree with `classes_file` or `task`, or
-    would run code although `trust_code` is False.
+    "detection", and for "generic" there are none. Raises BadInput where the data do not exist, have no known form,
+    disagree with `classes_file` or `task`, or would run code although `trust_code` is False.
     """
     kind = kind_of(source)
     if kind == "factory" and not trust_code:

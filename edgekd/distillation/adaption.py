@@ -67,7 +67,7 @@ def adapt_teacher(
 
 
 def _plan(recipe: Recipe, module: nn.Module, data: TrainingData, *, steps: int, rate_scale: float) -> Plan:
-    optimizer = recipe.optimizer or usual_optimizer(module)
+    optimizer = recipe.optimizer or usual_optimizer(module, data.task)
     rate = recipe.learning_rate or learning_rate_for(optimizer, carries_weights=True, batch_size=recipe.batch_size)
     return Plan.model_validate(
         {

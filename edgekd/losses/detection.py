@@ -100,7 +100,7 @@ def assign(logits: torch.Tensor, boxes: torch.Tensor, truth: torch.Tensor) -> As
 def dense_boxes(
     student: Outputs, teacher: Outputs, *, labels: torch.Tensor | None = None, temperature: float = 1.0
 ) -> torch.Tensor:
-    """Return the divergence of classes plus the distance of boxes between two detectors, position by position, a scalar.
+    """Return the divergence of classes plus the distance of boxes between two detectors, by position, a scalar.
 
     The teacher's confidence at a position is its largest class probability. Over all positions, temperature² x
     KL(teacher || student) of the classes, and 1 - GIoU of the boxes times the confidence, are summed and divided by the
@@ -113,12 +113,12 @@ def dense_boxes(
     shapes = [tuple(ours.shape) for ours, _ in pairs]
     if len(pairs) != 2 or any(len(s) != 3 for s in shapes) or shapes[0][1] != shapes[1][1] or shapes[1][2] != 4:
         raise UsageError(
-            "the loss 'dense_boxes' needs class logits (batch, positions, classes) and boxes (batch, positions, 4), but "
-            f"the model gives {', '.join(map(str, shapes))}; take squared_error"
+            "the loss 'dense_boxes' needs class logits (batch, positions, classes) and boxes (batch, positions, 4), "
+            f"but the model gives {', '.join(map(str, shapes))}; take squared_error"
         )
     (class_s, class_t), (box_s, box_t) = pairs
     confidence = class_t.sigmoid().amax(dim=2)
-    classes = class_divergence(*(side.transpose(1, 2) / temperature for side in (class_s, class_t)), "sigmoid")
+    classes = class_divergence(class_s.mT / temperature, class_t.mT / temperature, "sigmoid")
     boxes = (1 - generalised_overlap(box_s, box_t)) * confidence
     return (classes * temperature**2 + boxes).sum() / confidence.sum().clamp_min(1)
 
@@ -144,8 +144,9 @@ def pairwise_overlap(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
 
 def _assigned(logits: torch.Tensor, boxes: torch.Tensor, truth: torch.Tensor) -> Assigned:
     """`assign`, some images at a time: every object is held against every position."""
-    parts = zip(*(each.split(IMAGES_AT_ONCE) for each in (logits, boxes, truth)), strict=True)
-    return Assigned(*(torch.cat(each) for each in zip(*(assign(*part) for part in parts), strict=True)))
+    starts = range(0, len(truth), IMAGES_AT_ONCE)
+    parts = [assign(*(each[at : at + IMAGES_AT_ONCE] for each in (logits, boxes, truth))) for at in starts]
+    return Assigned(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def _shared_and_union(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

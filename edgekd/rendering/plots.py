@@ -90,7 +90,7 @@ def training_plot(report: Report) -> Plot | None:
 
 
 def class_plot(report: Report) -> Plot | None:
-    """Recall, or what else is known by class, teacher against shipped."""
+    """Recall, or another share, by class: teacher against shipped."""
     known = recalls(report.per_class)
     rows = most_changed(known)
     caption = "Ring: teacher. Dot: shipped. The classes that lost most come first."

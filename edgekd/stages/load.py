@@ -190,7 +190,9 @@ def _check_task(task: Task, shapes: tuple[tuple[int, ...], ...], facts: DataFact
     """Hold the labels' shape against the outputs'; whether each class has an output shows when labels are written."""
     label = facts.label_shape if facts else None
     task.check_outputs(shapes)
-    outputs = joined(tuple(torch.empty(1, *shape) for shape in shapes)) if task.every_output else torch.empty(1, *shapes[0])
+    outputs = (
+        joined(tuple(torch.empty(1, *shape) for shape in shapes)) if task.every_output else torch.empty(1, *shapes[0])
+    )
     task.check(tuple(outputs.shape), None if label is None else np.empty((0, *label)))
 
 

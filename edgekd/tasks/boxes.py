@@ -46,10 +46,10 @@ def detect(said: Values) -> Detected:
     found = found[np.argsort(-confidences[found], kind="stable")][:MOST_CANDIDATES]
     position, kind = np.divmod(found, classes)
     boxes = said[position, classes:].astype(np.float64)
-    left, kept = np.arange(len(found)), []
-    sides = boxes.T
+    left, sides = np.arange(len(found)), boxes.T
+    kept: list[int] = []
     while len(left) and len(kept) < MOST_ANSWERS:
-        best, left, sides = left[0], left[1:], sides[:, 1:]
+        best, left, sides = int(left[0]), left[1:], sides[:, 1:]
         kept.append(best)
         alone = (_overlap(list(boxes[best]), list(sides)) <= NMS_IOU) | (kind[left] != kind[best])
         left, sides = left[alone], sides[:, alone]
@@ -87,4 +87,5 @@ def _overlap(ours: list[Floats], theirs: list[Floats]) -> Floats:
         height = np.minimum(ours[3], theirs[3]) - np.maximum(ours[1], theirs[1])
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (ours, theirs)]
-        return np.divide(shared, areas[0] + areas[1] - shared, out=np.zeros(np.shape(shared)), where=shared > 0)
+        overlaps = np.divide(shared, areas[0] + areas[1] - shared, out=np.zeros(np.shape(shared)), where=shared > 0)
+    return np.asarray(overlaps)

@@ -50,7 +50,7 @@ def score(mean_statistics: Floats) -> Floats:
     precision = np.divide(right, right + wrong, out=np.zeros_like(right), where=right > 0)
     best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
     before = np.concatenate([best[..., :1], best[..., :-1]], axis=-1)
-    area = (np.diff(right, axis=-1, prepend=0.0) * (best + before) / 2).sum(axis=-1)
+    area: Floats = (np.diff(right, axis=-1, prepend=0.0) * (best + before) / 2).sum(axis=-1)
     occurs = rows[..., -1] > 0
     average = np.divide(area, rows[..., -1], out=np.zeros_like(area), where=occurs)
     return np.asarray(average.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1))

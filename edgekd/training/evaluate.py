@@ -25,8 +25,8 @@ def predict_outputs(
 ) -> npt.NDArray[np.float32]:
     """Return what a module on `device` says of every sample, in order: float32 (n, ...), such as logits (n, classes).
 
-    That is its first output; with `every_output` all of them, as `joined` joins them. The module runs in eval mode and is left in the mode it came in. Raises BadInput where it returns no batch
-    of tensors.
+    That is its first output; with `every_output` all of them, as `joined` joins them. The module runs in eval mode and
+    is left in the mode it came in. Raises BadInput where it returns no batch of tensors.
     """
     was_training = module.training
     module.eval()

@@ -23,7 +23,6 @@ from edgekd.training.mixing import check_mixup, draw_pairs, is_image, mix
 from edgekd.training.plan import Plan
 from edgekd.training.processes import share_of
 
-
 Mirrored = Callable[[npt.NDArray[Any], int], npt.NDArray[Any]]
 
 
@@ -65,7 +64,9 @@ class ViewReader:
     def __init__(self, split: Split, plan: Plan, *, augment: Augment, mirrored: Mirrored | None = None) -> None:
         if mirrored is not None and (augment not in ("none", "flip") or plan.mixup):
             asked = "--mixup" if plan.mixup else f"--augment {augment}"
-            raise UsageError(f"{asked} would leave boxes where their objects no longer are; give --augment flip or none")
+            raise UsageError(
+                f"{asked} would leave boxes where their objects no longer are; give --augment flip or none"
+            )
         if augment != "none" and not is_image(split.inputs):
             raise UsageError(
                 f"--augment {augment} is for images; these data are {split.inputs.dtype} arrays: give none"

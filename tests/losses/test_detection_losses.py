@@ -72,7 +72,10 @@ def expect_assignment(said: list, objects: list) -> dict[int, tuple[int, float, 
             if x1 < centre[0] < x2 and y1 < centre[1] < y2 and overlap > 0:
                 scores[position] = alignments[index, position][0]
             distances[position] = math.dist(centre, ((x1 + x2) / 2, (y1 + y2) / 2))
-        wanted = {*sorted(scores, key=lambda at: -scores[at])[:13], *sorted(distances, key=lambda at: distances[at])[:3]}
+        wanted = {
+            *sorted(scores, key=lambda at: -scores[at])[:13],
+            *sorted(distances, key=lambda at: distances[at])[:3],
+        }
         for position in wanted:
             overlap = alignments[index, position][1]
             if position not in claims or overlap > claims[position][0]:
@@ -253,7 +256,7 @@ def test_dense_boxes_is_zero_for_the_teachers_own_word_and_reaches_the_student_a
 
 
 def test_dense_boxes_copies_boxes_where_the_teacher_is_sure() -> None:
-    (s, box_s), (t, box_t) = pairs(2)
+    (_, box_s), (t, box_t) = pairs(2)
     unsure, sure = torch.full_like(t, -12), torch.full_like(t, 12)
     apart = float((1 - generalised_overlap(box_s, box_t)).mean())
     assert float(dense_boxes((sure, box_s), (sure, box_t))) == pytest.approx(apart, rel=1e-4)
@@ -262,7 +265,7 @@ def test_dense_boxes_copies_boxes_where_the_teacher_is_sure() -> None:
 
 def test_dense_boxes_refuses_other_outputs() -> None:
     (s, box_s), _ = pairs(3)
-    with pytest.raises(UsageError, match="dense_boxes.*take squared_error"):
+    with pytest.raises(UsageError, match=r"dense_boxes.*take squared_error"):
         dense_boxes(s, s)
     with pytest.raises(UsageError, match="dense_boxes"):
         dense_boxes((s, box_s[:, :5]), (s, box_s[:, :5]))

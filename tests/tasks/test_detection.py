@@ -100,7 +100,9 @@ def test_the_score_is_map50_within_a_hundredth(noise: float, shift: float) -> No
     for seed in range(3):
         outputs, truth = realistic(10 + seed, noise=noise)
         outputs[..., :CLASSES] += shift
-        assert score_of(DETECTION, outputs, truth) == pytest.approx(DETECTION.metrics(outputs, truth)["map50"], abs=0.01)
+        assert score_of(DETECTION, outputs, truth) == pytest.approx(
+            DETECTION.metrics(outputs, truth)["map50"], abs=0.01
+        )
 
 
 def test_average_precision_by_hand() -> None:
@@ -189,7 +191,7 @@ def test_a_flip_takes_the_boxes_along() -> None:
 
 @pytest.mark.parametrize("shapes", [((50, 3),), ((50, 3), (50, 5)), ((3, 8, 8), (4, 8, 8)), ((50, 3), (40, 4))])
 def test_other_outputs_than_logits_and_boxes_are_refused(shapes: tuple[tuple[int, ...], ...]) -> None:
-    with pytest.raises(BadInput, match="two outputs, class logits .* --task generic"):
+    with pytest.raises(BadInput, match=r"two outputs, class logits .* --task generic"):
         check_outputs(shapes)
     check_outputs(((50, 3), (50, 4)))
 

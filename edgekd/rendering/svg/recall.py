@@ -1,4 +1,4 @@
-"""Recall (or what else is known) of each class before and after, as a dumbbell: where the small model gained and where it lost."""
+"""Recall, or another share, of each class before and after, as a dumbbell: where the small model gained and lost."""
 
 from collections.abc import Sequence
 
