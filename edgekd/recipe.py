@@ -76,7 +76,9 @@ class Recipe(Record):
     batch_size: int = _option(128, TRAIN, "Images per training step.", ge=1)
     learning_rate: float | None = _option(None, TRAIN, "Peak learning rate [default: by student].", gt=0)
     optimizer: Literal["sgd", "adamw"] | None = _option(
-        None, TRAIN, "[default: sgd for nets with batch normalisation, adamw for others, such as transformers]"
+        None,
+        TRAIN,
+        "[default: sgd for nets with batch normalisation, adamw for others, such as transformers, and detectors]",
     )
     weight_decay: float | None = _option(None, TRAIN, "Weight decay [default: 0.0005].", ge=0)
     loss: tuple[str, ...] = _option(

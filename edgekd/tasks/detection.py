@@ -73,7 +73,8 @@ def metrics(outputs: Outputs, truth: Truth) -> dict[str, float]:
 
 def average_precision(outputs: Outputs, truth: Truth) -> Floats:
     """Exact average precision at an overlap of 0.5 by class (classes,), NaN for a class without objects."""
-    return _by_class(outputs, truth, THRESHOLDS[:1])[0][0]
+    precision, _ = _by_class(outputs, truth, THRESHOLDS[:1])
+    return np.asarray(precision[0])
 
 
 def truth_of(outputs: Outputs) -> npt.NDArray[np.float32]:
