@@ -16,8 +16,10 @@ Boxes = npt.NDArray[np.float32]
 def as_boxes(source: Source, where: str) -> Source:
     """Take numbers (n, objects, classes + 4), boxes in pixels of their images, for boxes.
 
-    Raises BadInput where labels are none.
+    Raises BadInput where labels are none, or come from code, which says no image's size before it is read.
     """
+    if source.kind == "factory":
+        raise BadInput(f"{where}: boxes are read from a folder with a coco.json or from an .npz file; give one of them")
     parts = {name: _part_in_shares(part, f"{where}: {name}") for name, part in source.parts.items()}
     return replace(source, parts=parts, boxes=True)
 
@@ -30,7 +32,12 @@ def reordered(part: Part, mapping: npt.NDArray[np.int64] | None, classes: tuple[
     @cache
     def labels() -> Labels | None:
         own = part.labels()
-        assert own is not None and len(mapping) == own.shape[2] - 4
+        if own is None:
+            return None
+        if own.shape[2] - 4 != len(mapping):
+            raise BadInput(
+                f"boxes are of {own.shape[2] - 4} classes, and the data name {len(mapping)}; name every class"
+            )
         found = np.zeros((*own.shape[:2], len(classes) + 4), np.float32)
         found[..., mapping], found[..., -4:] = own[..., :-4], own[..., -4:]
         return found

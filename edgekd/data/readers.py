@@ -44,6 +44,8 @@ def open_source(
         parts = {name: replace(part, labels=lambda: None) for name, part in found.parts.items()}
         note = "the labels were not read, because --task generic is scored by fidelity to the teacher"
         found = replace(found, parts=parts, labelled=False, notes=(*found.notes, note))
+    if found.boxes and task in ("classification", "regression"):
+        raise BadInput(f"{source} has boxes for labels, which --task {task} does not know; leave --task out")
     if task == "detection" and found.labelled and not found.boxes:
         found = as_boxes(found, source)
     wanted = read_classes(classes_file) if classes_file is not None else order

@@ -214,6 +214,17 @@ def test_arrays_with_boxes_that_are_none_are_refused(tmp_path: Path, boxes: list
         peek(boxed_npz(tmp_path / "boxes.npz", boxes), task="detection")
 
 
+def test_boxes_are_for_detection_or_left_unread(write: Folder, tmp_path: Path) -> None:
+    root = str(write())
+    with pytest.raises(BadInput, match="--task classification does not know"):
+        peek(root, task="classification")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    assert open_source(root, task="generic", classes_file=tmp_path / "names.txt").parts["train"].labels() is None
+    (tmp_path / "made.py").write_text("def make():\n    return {'train': [([[1, 2]] * 3, 0)] * 9}\n")
+    with pytest.raises(BadInput, match="boxes are read from a folder"):
+        peek(f"{tmp_path / 'made.py'}:make", task="detection")
+
+
 def test_labels_that_are_no_boxes_are_refused_for_detection(tmp_path: Path) -> None:
     for labels in (np.zeros(4, np.int64), np.zeros((4, 2), np.float32), np.full((4, 2, 6), 0.5, np.float32)):
         np.savez(tmp_path / "no.npz", x_train=np.zeros((4, 8, 8, 3), np.uint8), y_train=labels)
