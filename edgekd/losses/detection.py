@@ -28,7 +28,8 @@ IMAGES_AT_ONCE = 32
 
 class Assigned(NamedTuple):
     """What positions are to learn: the truth row that each belongs to, int64 (batch, positions), -1 for background; the
-    confidence in its class, and how much its box counts, both (batch, positions), 0..1."""
+    confidence in its class, and how much its box counts, both (batch, positions), 0..1. Weights of an object's
+    positions add up to 1."""
 
     rows: torch.Tensor
     targets: torch.Tensor
@@ -40,9 +41,9 @@ def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: f
 
     Positions are assigned to objects by `assign`. The classes' loss is varifocal (Zhang et al. 2021, "VarifocalNet",
     equation 2): cross-entropy with the target, weighted by it, and where nothing is, by alpha x probability^gamma.
-    It is summed, and divided by the sum of targets (at least 1). That of the boxes is twice the mean of 1 - GIoU
-    (Rezatofighi et al. 2019), by weight, of which the best position of every object has 1, however bad: with targets
-    for weights, as Feng et al. 2021 have them ("TOOD", equation 12), small objects next to large ones never start.
+    It is summed, and divided by the sum of targets (at least 1). That of the boxes is 1 - GIoU (Rezatofighi et al.
+    2019), twice its mean over objects, each the mean over its positions by alignment. Feng et al. 2021 ("TOOD",
+    equation 12) weigh positions by their targets instead, which leaves out objects that nothing overlaps yet.
 
     Raises UsageError where smoothing is asked for, and BadInput where outputs and labels have other classes.
     """
@@ -60,9 +61,7 @@ def detection(student: torch.Tensor, labels: torch.Tensor, *, label_smoothing: f
     own, target = truth[batch, rows[batch, position]], targets[batch, position]
     wanted = torch.zeros_like(logits)
     wanted[batch, position] = own[:, :-4] * target[:, None]
-    weight = torch.where(
-        wanted > 0, wanted, NEGATIVE_SHARE * logits.detach().sigmoid() ** NEGATIVE_POWER * (wanted == 0)
-    )
+    weight = torch.where(wanted > 0, wanted, NEGATIVE_SHARE * logits.detach().sigmoid() ** NEGATIVE_POWER)
     classes = F.binary_cross_entropy_with_logits(logits, wanted, weight, reduction="sum")
     distances = (1 - generalised_overlap(boxes[batch, position], own[:, -4:])) * weights[batch, position]
     return classes / targets.sum().clamp_min(1) + BOX_WEIGHT * distances.sum() / weights.sum().clamp_min(1)
