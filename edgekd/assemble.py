@@ -15,6 +15,7 @@ from edgekd.stages.export import Exports
 from edgekd.stages.load import Loaded
 from edgekd.stages.package import Packaged
 from edgekd.stages.quantize import Quantized
+from edgekd.tasks.table import find_task
 from edgekd.version import __version__
 
 
@@ -79,6 +80,7 @@ def assemble_report(facts: RunFacts) -> Report:
         judgement=facts.distilled.judgement,
         parity=_parity(facts.exports),
         per_class=_per_class(facts, chosen),
+        per_class_name=find_task(facts.loaded.task).per_class_name,
         latency_by_operator=facts.benchmarked.latency_by_operator.get(chosen.id, {}),
         artifact=facts.packaged.files,
         seconds=facts.seconds,

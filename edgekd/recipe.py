@@ -36,7 +36,9 @@ class Recipe(Record):
 
     model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
-    data: str | None = _option(None, MODEL, "Folder of class folders, a .npz file, or file.py:make_data.")
+    data: str | None = _option(
+        None, MODEL, "Folder of class folders or with a coco.json, a .npz file, or file.py:make_data."
+    )
     synthesise: int | None = _option(
         None,
         MODEL,
@@ -48,7 +50,7 @@ class Recipe(Record):
         None, MODEL, "Architecture of a state dict: timm:NAME, torchvision:NAME or file.py:build."
     )
     task: str | None = _option(
-        None, MODEL, "classification, regression or generic [default: by labels, else by outputs]."
+        None, MODEL, "classification, regression, detection or generic [default: by labels, else by outputs]."
     )
     trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
 
@@ -74,7 +76,9 @@ class Recipe(Record):
     batch_size: int = _option(128, TRAIN, "Images per training step.", ge=1)
     learning_rate: float | None = _option(None, TRAIN, "Peak learning rate [default: by student].", gt=0)
     optimizer: Literal["sgd", "adamw"] | None = _option(
-        None, TRAIN, "[default: sgd for nets with batch normalisation, adamw for others, such as transformers]"
+        None,
+        TRAIN,
+        "[default: sgd for nets with batch normalisation, adamw for others, such as transformers, and detectors]",
     )
     weight_decay: float | None = _option(None, TRAIN, "Weight decay [default: 0.0005].", ge=0)
     loss: tuple[str, ...] = _option(
@@ -84,8 +88,8 @@ class Recipe(Record):
     pair: tuple[str, ...] = _option(
         (), TRAIN, "STUDENT_LAYER=TEACHER_LAYER that feature losses match; may be repeated [default: found]."
     )
-    augment: Literal["strong", "crop+flip", "crop", "none"] | None = _option(
-        None, TRAIN, "Random views of training images [default: crop+flip in colour, crop in grey]."
+    augment: Literal["strong", "crop+flip", "crop", "flip", "none"] | None = _option(
+        None, TRAIN, "Random views of training images [default: crop+flip in colour, crop in grey, flip for boxes]."
     )
     mixup: float = _option(0.0, TRAIN, "Mix pairs of inputs by shares drawn from Beta(MIXUP, MIXUP); 0 does not.", ge=0)
     peers: int = _option(0, TRAIN, "Further students trained beside this one; all teach one another.", ge=0)

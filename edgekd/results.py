@@ -292,7 +292,9 @@ class Report(Record):
     judgement: Judgement | None = None
     parity: tuple[Parity, ...] = ()
     per_class: dict[str, dict[str, float]] = {}
-    """Class name to recall by model: {"cat": {"teacher": 0.9, "shipped": 0.88}}."""
+    """Class name to a share by model: {"cat": {"teacher": 0.9, "shipped": 0.88}}."""
+    per_class_name: str = "recall"
+    """What that share is."""
     latency_by_operator: dict[str, float] = {}
     """Estimated milliseconds on the target by operator class, for the shipped model."""
     artifact: dict[str, str] = {}

@@ -93,12 +93,14 @@ def predict_batches(
 ) -> npt.NDArray[np.float32]:
     """Run a model over many inputs, as `predict_all` does, and return its first output, float32 (total, ...).
 
-    With `every_output`, where there are several, all are returned, flattened and joined to (total, values).
+    With `every_output` all are returned: several side by side along the last dimension where they differ in that alone,
+    else flattened to (total, values).
     """
     outputs = predict_all(path, inputs, runtime=runtime, threads=threads, options=options)
     if not every_output or len(outputs) == 1:
         return outputs[0]
-    return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
+    side_by_side = outputs[0].ndim > 1 and len({output.shape[:-1] for output in outputs}) == 1
+    return np.concatenate(outputs if side_by_side else [o.reshape(len(o), -1) for o in outputs], axis=-1)
 
 
 def predict_all(

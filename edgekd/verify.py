@@ -13,7 +13,7 @@ from edgekd.errors import BadInput
 from edgekd.formats.onnx_file import external_files
 from edgekd.formats.zip_members import open_archive, read_member, shown
 from edgekd.record import Record
-from edgekd.runtimes import RUNTIMES, predict_batches
+from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.workspace import file_sha256
 
 MAX_TEXT = 2**20
@@ -108,13 +108,17 @@ def _replay(folder: Path, files: int) -> Verification:
     model = folder / "model.onnx"
     if external_files(model):
         raise BadInput(f"{model} keeps weights in other files, an artifact's model is one file; do not trust this.")
-    actual = predict_batches(model, [inputs], every_output=True, runtime=runtime)
-    if actual.shape != outputs.shape:
+    actual = predict_all(model, [inputs], runtime=runtime)
+    given, held = ([output.shape for output in side] for side in (actual, outputs))
+    if given != held:
         raise BadInput(
-            f"{model} gives outputs of shape {actual.shape}, parity/vectors.npz holds {outputs.shape}; fetch the "
-            "artifact again."
+            f"{model} gives outputs of shape {', '.join(map(str, given))}, parity/vectors.npz holds "
+            f"{', '.join(map(str, held))}; fetch the artifact again."
         )
-    difference = float(np.abs(actual - outputs).max() / max(1e-12, float(np.abs(outputs).max())))
+    difference = max(
+        float(np.abs(said - kept).max() / max(1e-12, float(np.abs(kept).max())))
+        for said, kept in zip(actual, outputs, strict=True)
+    )
     if not difference <= tolerance:
         raise BadInput(
             f"{model} gives outputs that differ by {difference:.1%} from parity/vectors.npz, {tolerance:.0%} is "
@@ -143,9 +147,8 @@ def _read_expectation(folder: Path) -> tuple[str, float]:
     return runtime, tolerance
 
 
-def _read_vectors(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-    """Return the inputs float32 or int64 (vectors, ...) and what belongs to them, float32 (vectors, ...): the output,
-    or all of them flattened and joined where there are several."""
+def _read_vectors(path: Path) -> tuple[npt.NDArray[Any], list[npt.NDArray[np.float32]]]:
+    """Return the inputs float32 or int64 (vectors, ...) and the outputs that belong to them, float32 (vectors, ...)."""
     with open_archive(path) as archive:
         names = archive.namelist()
         if "input.npy" not in names or len(names) < 2:
@@ -158,9 +161,7 @@ def _read_vectors(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]
     counts = {len(output) for output in outputs}
     if not len(inputs) or counts != {len(inputs)} or not all(output.size for output in outputs):
         raise BadInput(f"{path} holds {len(inputs)} inputs and {min(counts)} outputs; fetch the artifact again.")
-    several = len(outputs) > 1
-    joined = np.concatenate([o.reshape(len(o), -1) for o in outputs], axis=1) if several else outputs[0]
-    return inputs, joined.astype(np.float32, copy=False)
+    return inputs, [output.astype(np.float32, copy=False) for output in outputs]
 
 
 def _array(path: Path, name: str, data: bytes) -> npt.NDArray[Any]:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+CLASSES_OF_CELLS = 3
 WORDS, CLASSES_OF_QUESTIONS, PAST, AHEAD = 3512, 6, 336, 96
 
 
@@ -85,6 +86,44 @@ class ResNet(nn.Module):
         return self.linear(maps.mean((2, 3)))
 
 
+class Cells(nn.Module):
+    """Boxes without anchors, one level of stride 8: class logits, and the distances of the four sides from the centre.
+
+    Images (batch, 3, 160, 208) to logits (batch, 520, 3) and boxes (batch, 520, 4), decoded to pixels in float32.
+    """
+
+    STRIDE = 8
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+
+        def convolution(before: int, after: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+            kernel = nn.Conv2d(before, after, 3, stride, dilation, dilation, bias=False)
+            return [kernel, nn.BatchNorm2d(after), nn.ReLU()]
+
+        wide = 4 * width
+        self.body = nn.Sequential(
+            *convolution(3, width, 2),
+            *convolution(width, 2 * width, 2),
+            *convolution(2 * width, 2 * width),
+            *convolution(2 * width, wide, 2),
+            *(layer for at in range(blocks) for layer in convolution(wide, wide, dilation=1 + at % 2)),
+        )
+        self.classes = nn.Sequential(*convolution(wide, wide), nn.Conv2d(wide, CLASSES_OF_CELLS, 1))
+        self.sides = nn.Sequential(*convolution(wide, wide), nn.Conv2d(wide, 4, 1))
+        nn.init.constant_(self.classes[-1].bias, -4.6)  # a confidence of 1 %: nearly every position is background
+        nn.init.constant_(self.sides[-1].bias, 2.0)  # boxes of 34 pixels, which most are
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = self.body(images)
+        logits, sides = self.classes(maps), F.softplus(self.sides(maps).float()) * self.STRIDE
+        rows, columns = (torch.arange(size, device=images.device) for size in maps.shape[2:])
+        y, x = (self.STRIDE * (each + 0.5) for each in torch.meshgrid(rows, columns, indexing="ij"))
+        left, top, right, bottom = sides.unbind(1)
+        boxes = torch.stack([x - left, y - top, x + right, y + bottom], 1)
+        return logits.flatten(2).transpose(1, 2), boxes.flatten(2).transpose(1, 2)
+
+
 def trec_teacher() -> nn.Module:
     return Questions(width=128, filters=128)
 
@@ -115,3 +154,11 @@ def cifar10_teacher() -> nn.Module:
 
 def cifar10_student() -> nn.Module:
     return ResNet(20)
+
+
+def bccd_teacher() -> nn.Module:
+    return Cells(width=16, blocks=4)
+
+
+def bccd_student() -> nn.Module:
+    return Cells(width=4, blocks=2)

@@ -2,10 +2,11 @@
 
     python benchmarks/anchors/run.py --data FOLDER --out runs/anchors [--only trec]
 
-FOLDER holds text.tar.xz (TREC), fsdd.npz (spoken digits), ett.tar.xz (ETTh1), the packs of CIFAR-10 with load_packs.py,
-which reads the packs, and resnet56_state_dict.pt, the trained CIFAR-10 teacher of akamaster/pytorch_resnet_cifar10. The
-other teachers are trained here first, on labels alone. Budgets stand in `TASKS`, fixed before any run; student and
-control get the same. A run that is interrupted goes on where it stopped when it is started again.
+FOLDER holds text.tar.xz (TREC), fsdd.npz (spoken digits), ett.tar.xz (ETTh1), bccd.tar (cells with boxes), the packs of
+CIFAR-10 with load_packs.py, which reads the packs, and resnet56_state_dict.pt, the trained CIFAR-10 teacher of
+akamaster/pytorch_resnet_cifar10. The other teachers are trained here first, on labels alone. Budgets stand in `TASKS`,
+fixed before any run; student and control get the same. A run that is interrupted goes on where it stopped when it is
+started again.
 """
 
 import argparse
@@ -13,14 +14,17 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.torch import save_file
 
 from edgekd.api import distill
 from edgekd.data.split import Split
-from edgekd.distillation.planning import usual_optimizer
-from edgekd.preprocessing import Preprocessing
+from edgekd.distillation.planning import usual_augment, usual_optimizer
+from edgekd.input_options import IMAGENET_MEAN, IMAGENET_STD
+from edgekd.preprocessing import Dtype, Preprocessing
 from edgekd.progress import Tick
 from edgekd.results import Judgement, Number
 from edgekd.tasks.table import find_task
@@ -29,6 +33,7 @@ from edgekd.training.loop import train
 from edgekd.training.plan import Plan, learning_rate_for
 
 HERE = Path(__file__).parent
+TEACHER_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Anchor:
     task: str
     teacher_epochs: int
     epochs: int
+    batch_size: int = 128
+    learning_rate: float | None = None
     seeds: int = 5
     losses: tuple[str, ...] = ()
 
@@ -47,6 +54,7 @@ TASKS = {
     "spoken_digits": Anchor("classification", teacher_epochs=20, epochs=60),
     "etth1": Anchor("regression", teacher_epochs=10, epochs=30),
     "cifar10": Anchor("classification", teacher_epochs=0, epochs=3, seeds=3),
+    "bccd": Anchor("detection", teacher_epochs=40, epochs=60, batch_size=16, learning_rate=4e-3),
 }
 
 
@@ -80,7 +88,10 @@ def run(name: str, anchor: Anchor, out: Path, source: Path) -> Judgement:
         arch=f"{HERE / 'nets.py'}:{name}_teacher",
         student=f"{HERE / 'nets.py'}:{name}_student",
         data=str(file),
+        task=anchor.task,
         epochs=anchor.epochs,
+        batch_size=anchor.batch_size,
+        learning_rate=anchor.learning_rate,
         seeds=anchor.seeds,
         loss=anchor.losses,
         out=out / "run",
@@ -105,25 +116,34 @@ def train_teacher(name: str, anchor: Anchor, file: Path, path: Path, out: Path) 
             arrays[f"{axis}_val"], arrays[f"{axis}_train"] = whole[order[:cut]], whole[order[cut:]]
     splits = [Split(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "val")]
     inputs = arrays["x_train"]
-    how = Preprocessing(
-        identity=True, input_shape=inputs.shape[1:], dtype="int64" if inputs.dtype.kind == "i" else "float32"
-    )
+    how = preprocessing_of(inputs)
     torch.manual_seed(0)
     module = getattr(nets, f"{name}_teacher")()
-    steps = -(-anchor.teacher_epochs * len(inputs) // 64)
-    optimizer = usual_optimizer(module)
-    rate = learning_rate_for(optimizer, carries_weights=False, batch_size=64)
+    size = min(TEACHER_BATCH, anchor.batch_size)
+    steps = -(-anchor.teacher_epochs * len(inputs) // size)
+    task = find_task(anchor.task)
+    optimizer = usual_optimizer(module, task)
+    rate = anchor.learning_rate or learning_rate_for(optimizer, carries_weights=False, batch_size=size)
     plan = Plan(
         steps=steps,
-        batch_size=64,
+        batch_size=size,
         optimizer=optimizer,
         learning_rate=rate,
-        augment="none",
+        augment="none" if how.identity else usual_augment(how, task),
         evaluate_every=-(-steps // 10),
     )
-    data = TrainingData(splits[0], splits[1], how, find_task(anchor.task))
+    data = TrainingData(splits[0], splits[1], how, task)
     train(module, teacher=None, data=data, plan=plan, checkpoint=out / "teacher", phase="teacher", progress=show)
     save_file(module.state_dict(), path)
+
+
+def preprocessing_of(inputs: npt.NDArray[Any]) -> Preprocessing:
+    """What `distill` takes for granted of the same arrays."""
+    if inputs.dtype == np.uint8:
+        height, width, channels = inputs.shape[1:]
+        return Preprocessing(height=height, width=width, channels=channels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    dtype: Dtype = "int64" if inputs.dtype.kind == "i" else "float32"
+    return Preprocessing(identity=True, input_shape=inputs.shape[1:], dtype=dtype)
 
 
 def row(name: str, judged: Judgement) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.boxes import in_pixels
 from edgekd.data.classes import check_classes, listed
 from edgekd.data.decode import Chosen, Tally, check_skipped, decoded_rows
 from edgekd.data.divide import divide
@@ -70,8 +71,9 @@ def materialise(
     """Write `train_inputs.npy`, `train_labels.npy` and so on, and last `manifest.json`, into `folder`.
 
     Images are uint8 (n, height, width, channels), resized as `how` says; ready-made inputs are float32 or int64
-    (n, ...). Labels are class indices int64 (n,), or numbers float32 (n, *target_shape). Train is shuffled, so that any
-    head of it is a fair sample; other splits keep their order. An input that also is in test or val (equal as stored)
+    (n, ...). Labels are class indices int64 (n,), numbers float32 (n, *target_shape), or boxes float32 (n, objects,
+    classes + 4) in pixels of the stored image. Train is shuffled, so that any head of it is a fair sample; other splits
+    keep their order. An input that also is in test or val (equal as stored)
     is removed from train, and one of val that also is in test from val.
 
     Args:
@@ -90,7 +92,7 @@ def materialise(
     """
     found = open_source(source, classes_file=classes_file, order=order, task=task, trust_code=trust_code)
     largest = largest_label(found)
-    chosen, origin = _choose(found, seed, target_shape)
+    chosen, origin = _choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])
     dtype: Literal["uint8", "float32", "int64"] = how.dtype if how.identity else "uint8"
     tally = Tally(sum(len(c.indices) for c in chosen.values()), max_skipped)
@@ -125,7 +127,7 @@ def materialise(
 
 
 def _choose(
-    source: Source, seed: int, target_shape: tuple[int, ...] | None
+    source: Source, seed: int, target_shape: tuple[int, ...] | None, how: Preprocessing
 ) -> tuple[dict[SplitName, Chosen], dict[SplitName, str]]:
     """Take splits as given, and those that are missing out of train; say which."""
     missing = tuple(name for name in SPLIT_NAMES if name not in source.parts)
@@ -135,7 +137,11 @@ def _choose(
     if missing:
         origin["train"] = f"what {' and '.join(missing)} left of train"
     train = source.parts["train"]
-    labels = {name: _shaped(part.labels(), target_shape) for name, part in source.parts.items()}
+    labels = {name: part.labels() for name, part in source.parts.items()}
+    if source.boxes:
+        labels = {name: in_pixels(boxes, how) for name, boxes in labels.items()}
+    else:
+        labels = {name: _shaped(numbers, target_shape) for name, numbers in labels.items()}
     taken = divide(labels["train"], train.count, missing, seed)
     taken["train"] = np.random.default_rng([seed, SHUFFLE_SALT]).permutation(taken["train"])
     chosen: dict[SplitName, Chosen] = {}

@@ -15,7 +15,7 @@ from edgekd.errors import BadInput
 from edgekd.preprocessing import Dtype
 from edgekd.record import Record
 
-SAMPLE = {"image folder": 200, "npz": 1, "factory": 32}
+SAMPLE = {"image folder": 200, "npz": 1, "coco": 200, "factory": 32}
 """How many samples, spread over each split, tell the size; all of one .npz array have the same."""
 
 
@@ -34,7 +34,7 @@ class DataFacts(Record):
     labelled: bool
     labels: LabelKind | None
     label_shape: tuple[int, ...] | None
-    """Of one sample's label; () for a class or a single number."""
+    """Of one sample's label; () for a class or a single number, (objects, classes + 4) for boxes."""
     classes: tuple[str, ...] | None
     largest_label: int | None
 

@@ -9,15 +9,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.boxes import as_boxes, reordered
 from edgekd.data.classes import listed, order_of, read_classes
+from edgekd.data.coco import has_annotations, read_coco
 from edgekd.data.factory import read_factory
 from edgekd.data.image_folder import read_image_folder
 from edgekd.data.npz import read_npz
 from edgekd.data.source import Kind, Labels, Part, Source, as_classes
 from edgekd.errors import BadInput
 
-LabelKind = Literal["classes", "numbers"]
-FORMS = "a folder of class folders, a .npz file, or file.py:make"
+LabelKind = Literal["classes", "numbers", "boxes"]
+FORMS = "a folder of class folders, a folder with a coco.json, a .npz file, or file.py:make"
 
 
 def open_source(
@@ -30,9 +32,9 @@ def open_source(
 ) -> Source:
     """Look at a data set and put its labels in the order of the model's outputs: of `classes_file`, else of `order`.
 
-    `task` says what labels mean: integers are class indices unless it is "regression", and for "generic" there are
-    none. Raises BadInput where the data do not exist, have no known form, disagree with `classes_file` or `task`, or
-    would run code although `trust_code` is False.
+    `task` says what labels mean: integers are class indices unless it is "regression", numbers are boxes if it is
+    "detection", and for "generic" there are none. Raises BadInput where the data do not exist, have no known form,
+    disagree with `classes_file` or `task`, or would run code although `trust_code` is False.
     """
     kind = kind_of(source)
     if kind == "factory" and not trust_code:
@@ -42,12 +44,19 @@ def open_source(
         parts = {name: replace(part, labels=lambda: None) for name, part in found.parts.items()}
         note = "the labels were not read, because --task generic is scored by fidelity to the teacher"
         found = replace(found, parts=parts, labelled=False, notes=(*found.notes, note))
+    if found.boxes and task in ("classification", "regression"):
+        raise BadInput(f"{source} has boxes for labels, which --task {task} does not know; leave --task out")
+    if task == "detection" and found.labelled and not found.boxes:
+        found = as_boxes(found, source)
     wanted = read_classes(classes_file) if classes_file is not None else order
     mapping: npt.NDArray[np.int64] | None = None
     if wanted is not None:
         mapping, notes = order_of(found.classes, wanted, str(classes_file or "of the model"))
         found = replace(found, classes=wanted, notes=(*found.notes, *notes))
-    parts = {name: _interpreted(part, f"{source}: {name}", mapping, task) for name, part in found.parts.items()}
+    if found.boxes:
+        parts = {name: reordered(part, mapping, found.classes) for name, part in found.parts.items()}
+    else:
+        parts = {name: _interpreted(part, f"{source}: {name}", mapping, task) for name, part in found.parts.items()}
     if found.classes is not None and len(set(found.classes)) < len(found.classes):
         raise BadInput(f"{source} names a class twice among {listed(found.classes)}; give every class its own name")
     return replace(found, parts=parts)
@@ -60,7 +69,7 @@ def kind_of(source: str) -> Kind:
         return "factory"
     path = Path(source)
     if path.is_dir():
-        return "image folder"
+        return "coco" if has_annotations(path) else "image folder"
     if not path.exists():
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
     if path.suffix.lower() == ".npz":
@@ -74,7 +83,8 @@ def label_form(source: Source) -> tuple[LabelKind, tuple[int, ...]] | None:
     for name, part in source.parts.items():
         labels = part.labels() if source.labelled else None
         if labels is not None:
-            found[name] = ("numbers" if labels.dtype.kind == "f" else "classes", labels.shape[1:])
+            kind: LabelKind = "numbers" if labels.dtype.kind == "f" else "classes"
+            found[name] = ("boxes" if source.boxes else kind, labels.shape[1:])
     if len(set(found.values())) > 1:
         told = ", ".join(f"{name} {kind} of shape {shape}" for name, (kind, shape) in found.items())
         raise BadInput(f"labels of the splits differ: {told}; store them alike, classes as integers, numbers as floats")
@@ -124,5 +134,6 @@ def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, 
 READERS: dict[Kind, Callable[[str], Source]] = {
     "image folder": read_image_folder,
     "npz": read_npz,
+    "coco": read_coco,
     "factory": read_factory,
 }

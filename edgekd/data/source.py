@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgekd.errors import BadInput
 
-Kind = Literal["image folder", "npz", "factory"]
+Kind = Literal["image folder", "npz", "coco", "factory"]
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
@@ -24,8 +24,8 @@ class Part:
     fetch: index to a Pillow image, a uint8 (height, width, channels) array, or a ready-made model input: an array of
         another type and any shape, as `as_ready` gives it.
     name: index to what messages call this sample.
-    labels: returns class indices int64 (count,), numbers float32 (count, ...), or None where the data are unlabelled;
-        may have to walk through the data.
+    labels: returns class indices int64 (count,), numbers float32 (count, ...), boxes as `Source` says, or None where
+        the data are unlabelled; may have to walk through the data.
     look: index to (height, width, channels) of an image without reading pixels, where that can be had.
     """
 
@@ -38,7 +38,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A whole data set. `classes` are the names in the order of the data's own label indices, where it has names."""
+    """A whole data set. `classes` are the names in the order of the data's own label indices, where it has names.
+
+    Where labels are `boxes` they are float32 (count, objects, classes + 4): a 1 at the class among zeros, then x1, y1,
+    x2, y2, in shares of an image's width and height, or as they are for ready-made inputs; padded with rows of zeros.
+    """
 
     kind: Kind
     parts: dict[SplitName, Part]
@@ -46,6 +50,7 @@ class Source:
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     thread_safe: bool = True
+    boxes: bool = False
 
 
 def as_ready(value: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -67,7 +67,7 @@ def adapt_teacher(
 
 
 def _plan(recipe: Recipe, module: nn.Module, data: TrainingData, *, steps: int, rate_scale: float) -> Plan:
-    optimizer = recipe.optimizer or usual_optimizer(module)
+    optimizer = recipe.optimizer or usual_optimizer(module, data.task)
     rate = recipe.learning_rate or learning_rate_for(optimizer, carries_weights=True, batch_size=recipe.batch_size)
     return Plan.model_validate(
         {
@@ -76,7 +76,7 @@ def _plan(recipe: Recipe, module: nn.Module, data: TrainingData, *, steps: int, 
             "optimizer": optimizer,
             "learning_rate": rate * rate_scale,
             "losses": (WeightedLoss(name=LABELS, weight=1.0),),
-            "augment": recipe.augment or usual_augment(data.preprocessing),
+            "augment": recipe.augment or usual_augment(data.preprocessing, data.task),
             "evaluate_every": max(1, steps // EVALUATIONS),
             # A frozen trunk's statistics are frozen with it.
             "recalibration_batches": 0,

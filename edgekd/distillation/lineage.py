@@ -36,6 +36,8 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
     """
     if not plan.co_teacher:
         return teacher.module
+    if data.task.further_outputs:
+        raise UsageError(f"--co-teacher is for models of one output, and those of {data.task.name} have several")
     named = {str(plan.model): teacher.module}
     named |= {text: _read(Path(text), plan).module for text in plan.co_teacher}
     truth, task = data.val.labels, data.task

@@ -52,7 +52,14 @@ class Exported(Record):
 
 
 def export_onnx(
-    module: nn.Module, example: torch.Tensor, path: Path, *, max_opset: int, max_ir: int, output: str = "logits"
+    module: nn.Module,
+    example: torch.Tensor,
+    path: Path,
+    *,
+    max_opset: int,
+    max_ir: int,
+    output: str = "logits",
+    further: tuple[str, ...] = (),
 ) -> Exported:
     """Write `module` in evaluation mode as an ONNX file with "input" and the outputs that `output_names` says.
 
@@ -63,6 +70,7 @@ def export_onnx(
         max_opset: highest opset that the device's runtime loads.
         max_ir: highest ONNX IR version that the device's runtime loads.
         output: "logits" for a classifier, "output" for other models.
+        further: names of the other outputs, where there are as many.
 
     Raises:
         BadInput: no exporter takes the module, or what they make of it computes something else.
@@ -70,7 +78,7 @@ def export_onnx(
     opset = min(max_opset, OPSET)
     with _evaluating(module):
         reference = module_outputs(module, example.numpy())
-        names = output_names(len(reference), output)
+        names = output_names(len(reference), output, further)
         failures: list[str] = []
         for exporter, translate in EXPORTERS.items():
             if exporter == "dynamo" and opset < DYNAMO_MIN_OPSET:
@@ -134,10 +142,13 @@ def check_export(
     return check_every_output(reference, actual, names=names, where=path.name)
 
 
-def output_names(count: int, output: str = "logits") -> tuple[str, ...]:
-    """Names of `count` outputs: "logits", "output_1", ... of a classifier; else "output", or "output_0", "output_1"."""
-    if count == 1:
-        return (output,)
+def output_names(count: int, output: str = "logits", further: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of `count` outputs: "logits", "output_1", ... of a classifier; else "output", or "output_0", "output_1".
+
+    Where `further` names all but the first, these are taken.
+    """
+    if count == 1 + len(further):
+        return (output, *further)
     return (output if output == "logits" else f"{output}_0", *(f"output_{at}" for at in range(1, count)))
 
 

@@ -45,7 +45,14 @@ class Adopted(Record):
 
 
 def adopt_onnx(
-    source: Path, path: Path, *, shape: tuple[int, ...], max_opset: int, max_ir: int, output: str = "logits"
+    source: Path,
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    max_opset: int,
+    max_ir: int,
+    output: str = "logits",
+    further: tuple[str, ...] = (),
 ) -> Adopted:
     """Rewrite `source`, with its external data, as the one file `path` that the target loads.
 
@@ -57,6 +64,7 @@ def adopt_onnx(
         max_opset: highest opset that the device's runtime loads.
         max_ir: highest ONNX IR version that the device's runtime loads.
         output: "logits" for a classifier, "output" for other models.
+        further: names of the other outputs; without any, a classifier's others are dropped.
 
     Raises:
         BadInput: another kind of input, a batch above 1 that the graph cannot do without, sizes other than `shape`, an
@@ -64,7 +72,7 @@ def adopt_onnx(
     """
     model = read_whole_onnx(source)
     value = model_input(source, model)
-    notes = _keep_first_output(model.graph) if output == "logits" else []
+    notes = _keep_first_output(model.graph) if output == "logits" and not further else []
     notes += _fixed_sizes(source, value, shape)
     opset = opset_of(model)
     if opset > max_opset:
@@ -73,7 +81,7 @@ def adopt_onnx(
     if model.ir_version > max_ir:
         notes.append(f"IR version {model.ir_version} was lowered to {max_ir}, the most that the target's runtime loads")
     model.ir_version = max(model.ir_version, MIN_IR)
-    names = output_names(len(model.graph.output), output)
+    names = output_names(len(model.graph.output), output, further)
     _name_input_and_outputs(model.graph, value.name, names)
     if value.dtype == "int32":
         _widen_input(model.graph)

@@ -98,7 +98,7 @@ def dense_heads(
     losses = []
     for (class_s, class_t), (box_s, box_t) in levels:
         confidence = _confidence(class_t, activation)
-        classes = _class_divergence(class_s / temperature, class_t / temperature, activation) * temperature**2
+        classes = class_divergence(class_s / temperature, class_t / temperature, activation) * temperature**2
         boxes = (box_s - box_t).abs().mean(dim=1) * confidence
         losses.append((classes + boxes).sum() / confidence.sum().clamp_min(1))
     return torch.stack(losses).mean()
@@ -123,7 +123,7 @@ def _confidence(logits: torch.Tensor, activation: str) -> torch.Tensor:
     return logits.softmax(dim=1)[:, 1:].amax(dim=1)
 
 
-def _class_divergence(student: torch.Tensor, teacher: torch.Tensor, activation: str) -> torch.Tensor:
+def class_divergence(student: torch.Tensor, teacher: torch.Tensor, activation: str) -> torch.Tensor:
     """KL(teacher || student) at every position, summed over classes: (batch, classes, ...) to (batch, ...)."""
     if activation == "softmax":
         p, q = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)

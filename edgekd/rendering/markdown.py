@@ -193,7 +193,9 @@ def _classes(report: Report) -> str:
         for row in shown
     ]
     which = f" (the {len(shown)} of {len(known)} that changed most)" if len(shown) < len(known) else ""
-    return _table_section(f"Recall by class{which}", ("Class", "Teacher", "Shipped", "Change"), rows)
+    return _table_section(
+        f"{report.per_class_name.capitalize()} by class{which}", ("Class", "Teacher", "Shipped", "Change"), rows
+    )
 
 
 def _operators(report: Report) -> str:

@@ -40,7 +40,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """Recall of one class, 0 to 1, by the teacher and by what shipped."""
+    """Recall, or another share, of one class, 0 to 1, by the teacher and by what shipped."""
 
     name: str
     teacher: float

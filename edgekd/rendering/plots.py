@@ -90,13 +90,14 @@ def training_plot(report: Report) -> Plot | None:
 
 
 def class_plot(report: Report) -> Plot | None:
-    """Recall by class, teacher against shipped."""
+    """Recall, or another share, by class: teacher against shipped."""
     known = recalls(report.per_class)
     rows = most_changed(known)
     caption = "Ring: teacher. Dot: shipped. The classes that lost most come first."
     if len(rows) < len(known):
         caption += f" Shown are the {len(rows)} of {len(known)} classes that changed most."
-    return Plot("Recall by class", recall_by_class(rows), caption) if rows else None
+    name = report.per_class_name
+    return Plot(f"{name.capitalize()} by class", recall_by_class(rows, name), caption) if rows else None
 
 
 def operator_plot(report: Report) -> Plot | None:

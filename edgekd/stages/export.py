@@ -91,6 +91,7 @@ def _export_teacher(
         max_opset=runtime.max_opset,
         max_ir=runtime.max_ir,
         output=task.output,
+        further=task.further_outputs,
     )
     parity = check_export(teacher.module, path, inputs, adopted.outputs)
     return _describe(path, parity, "as it came", adopted.notes)
@@ -101,7 +102,13 @@ def _export_module(
 ) -> ExportedModel:
     example = torch.from_numpy(inputs[:1].copy())
     exported = export_onnx(
-        module, example, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir, output=task.output
+        module,
+        example,
+        path,
+        max_opset=runtime.max_opset,
+        max_ir=runtime.max_ir,
+        output=task.output,
+        further=task.further_outputs,
     )
     return _describe(path, check_export(module, path, inputs, exported.outputs), exported.exporter, exported.notes)
 

@@ -15,7 +15,7 @@ from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
 from edgekd.distillation.synthesis import settle_source
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, UsageError
 from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.input_options import resolve_preprocessing
@@ -30,7 +30,7 @@ from edgekd.tasks.intervals import score_number
 from edgekd.tasks.table import find_task, settle_task
 from edgekd.tasks.task import Task, score_of
 from edgekd.training.data import TrainingData
-from edgekd.training.evaluate import predict_outputs
+from edgekd.training.evaluate import joined, predict_outputs
 from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Loaded(Record):
     task: str
     """A name in `edgekd.tasks.table.TASKS`."""
     outputs: int
-    """Numbers that the teacher's first output gives for a sample; of a classifier, its classes."""
+    """Classes that the teacher tells apart; where there are none, numbers that its first output gives for a sample."""
     classes: tuple[str, ...] | None
     manifest: DataManifest | None
     score_name: str | None
@@ -102,10 +102,12 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     else:
         shapes = _output_shapes(teacher, preprocessing, plan)
     task = settle_task(plan.task, labels=facts.labels if facts else None, output_shapes=shapes)
-    _check_task(task, shapes[0], facts)
+    _check_task(task, shapes, facts)
     log.info("task %s", task.name)
-    order, notes = _settle_order(plan, teacher, facts, task, shapes[0])
-    outputs = int(np.prod(shapes[0]))
+    if task.mirrored is not None and preprocessing.crop is not None:
+        raise UsageError("--crop would cut off objects whose boxes stay; leave it out for detection")
+    outputs = shapes[0][-1] if task.per_class else int(np.prod(shapes[0]))
+    order, notes = _settle_order(plan, teacher, facts, task, outputs)
     source, made = settle_source(folder, plan, teacher, preprocessing, task, outputs, listen)
     notes = (*made, *notes)
     manifest = None
@@ -184,10 +186,14 @@ def _first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _check_task(task: Task, output_shape: tuple[int, ...], facts: DataFacts | None) -> None:
+def _check_task(task: Task, shapes: tuple[tuple[int, ...], ...], facts: DataFacts | None) -> None:
     """Hold the labels' shape against the outputs'; whether each class has an output shows when labels are written."""
-    shape = facts.label_shape if facts else None
-    task.check((1, *output_shape), None if shape is None else np.empty((0, *shape)))
+    label = facts.label_shape if facts else None
+    task.check_outputs(shapes)
+    outputs = (
+        joined(tuple(torch.empty(1, *shape) for shape in shapes)) if task.every_output else torch.empty(1, *shapes[0])
+    )
+    task.check(tuple(outputs.shape), None if label is None else np.empty((0, *label)))
 
 
 def _unscored(task: Task, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, ...]:
@@ -197,12 +203,12 @@ def _unscored(task: Task, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, ...
 
 
 def _settle_order(
-    plan: Recipe, teacher: LoadedModel, facts: DataFacts | None, task: Task, output_shape: tuple[int, ...]
+    plan: Recipe, teacher: LoadedModel, facts: DataFacts | None, task: Task, outputs: int
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """The index order of the labels that the model file states, unless --classes does."""
     if plan.classes or plan.adapt_teacher or facts is None or not facts.labelled or not task.per_class:
         return None, ()
-    return agreed_order(facts.classes, teacher.metadata.get("labels"), output_shape[0])
+    return agreed_order(facts.classes, teacher.metadata.get("labels"), outputs)
 
 
 def _write_splits(

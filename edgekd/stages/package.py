@@ -20,6 +20,8 @@ from edgekd.rendering.text import BRACKETS, spoken
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.sbom import software_bill
+from edgekd.tasks.boxes import NMS_IOU
+from edgekd.tasks.detection import CONFIDENT, DETECTION
 from edgekd.version import __version__
 from edgekd.workspace import BOOKKEEPING, file_sha256
 
@@ -28,6 +30,16 @@ PARITY_TOLERANCE = 0.05
 """Largest difference of an output, relative to the largest expected one, that another machine may show. int8
 kernels of different instruction sets round differently; five in a hundred is a judgement, far below what a wrong
 preprocessing or a damaged weight shows."""
+
+
+POSTPROCESSING = {
+    "logits": "sigmoid, each class for itself",
+    "boxes": "x1, y1, x2, y2 in pixels of the model's input",
+    "confidence": CONFIDENT,
+    "nms_iou": NMS_IOU,
+}
+"""What makes answers of a detector's outputs: positions from this confidence on, and of those of one class that overlap
+by more, the most confident."""
 
 
 class Packaged(Record):
@@ -60,6 +72,8 @@ def package(
     if classes:
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     outputs = _write_parity(folder, chosen.runtime, _parity_inputs(preprocessing, data))
+    if _detects(outputs):
+        (folder / "postprocess.json").write_text(json.dumps(POSTPROCESSING, indent=1) + "\n")
     text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "sbom.cdx.json").write_text(software_bill(folder / "model.onnx", manifest))
@@ -97,6 +111,10 @@ def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArr
     return sample_inputs(PARITY_VECTORS, preprocessing.shape, preprocessing.dtype)
 
 
+def _detects(outputs: dict[str, tuple[int, ...]]) -> bool:
+    return tuple(outputs) == (DETECTION.output, *DETECTION.further_outputs)
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in BOOKKEEPING)
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}
@@ -121,6 +139,7 @@ def _readme(
     threads = int(chosen.session.get("threads", 1))
     used = f"{threads} thread{'s' * (threads > 1)}"
     numbers = {"Latency": chosen.latency_p50_ms, "Peak memory": chosen.peak_memory_kib}
+    boxes = _detects(outputs)
     labels = bool(classes) and next(iter(outputs.values())) == (len(classes or ()),)
     values: dict[str, Any] = {
         "chosen": chosen,
@@ -133,6 +152,8 @@ def _readme(
         "outputs": outputs,
         "output": "logits" if labels else "output",
         "labels": labels,
+        "boxes": boxes,
+        "postprocessing": POSTPROCESSING,
         "sample_shape": how.shape if how.identity else (how.height, how.width, how.channels),
         "images": not how.identity and how.channels in (1, 3),
         "box": _box(how),

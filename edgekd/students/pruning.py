@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgekd.errors import BadInput, UsageError
 from edgekd.students.in_blocks import prune_in_blocks
 from edgekd.students.macs import count_macs, count_params
-from edgekd.students.student import Student, changed_layers, resized
+from edgekd.students.student import Student, changed_layers, outputs_of, resized
 from edgekd.students.whole import GraphMismatch, prune_whole
 from edgekd.students.zoo import architecture_from_plan, proposal
 
@@ -72,15 +72,17 @@ def _check_runs(teacher: nn.Module, student: nn.Module, example: Tensor) -> None
     for batch in (1, 2):
         inputs = torch.cat([example[:1]] * batch)
         with torch.no_grad():
-            expected = teacher(inputs).shape
+            expected = [output.shape for output in outputs_of(teacher, inputs)]
         try:
-            output = student(inputs)
+            outputs = outputs_of(student, inputs)
             weights = [weight for layer in changed for weight in layer.parameters(recurse=False)]
-            gradients = torch.autograd.grad(output.sum(), weights, allow_unused=True)
+            gradients = torch.autograd.grad([output.sum() for output in outputs], weights, allow_unused=True)
         except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
             raise GraphMismatch(f"the pruned network does not run ({type(error).__name__})") from error
-        if output.shape != expected:
-            raise GraphMismatch(f"the pruned network returns {tuple(output.shape)}, its teacher {tuple(expected)}")
+        shapes = [output.shape for output in outputs]
+        if shapes != expected:
+            said = ["; ".join(str(tuple(shape)) for shape in side) for side in (shapes, expected)]
+            raise GraphMismatch(f"the pruned network returns {said[0]}, its teacher {said[1]}")
         if any(gradient is None for gradient in gradients):
             raise GraphMismatch("no gradient reaches a pruned layer")
 

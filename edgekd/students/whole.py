@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from edgekd.students.macs import layer_costs
+from edgekd.students.student import outputs_of
 from edgekd.students.widths import ChannelGroup, Member, choose_widths, narrower, rounding
 
 CROSS_CHANNEL = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -161,12 +162,13 @@ def _check_same_function(pruner: Any, student: nn.Module, example: Tensor, remov
                 raise GraphMismatch(f"{type(dep.target.module).__name__} cannot be checked when pruned in whole")
     noise = torch.randn(example[:1].shape, generator=torch.Generator().manual_seed(0)).to(example.dtype)
     with torch.no_grad():
-        expected = _without_mixing(copy.deepcopy(pruner.model))(noise)
-        actual = _without_mixing(copy.deepcopy(student))(noise)
-    if expected.shape != actual.shape or not torch.isfinite(expected).all():
-        raise GraphMismatch("the network pruned in whole gives outputs of another shape or not finite")
-    if (expected - actual).abs().max() > TOLERANCE * expected.abs().max():
-        raise GraphMismatch("the network pruned in whole does not compute what its dependency graph promises")
+        promised = outputs_of(_without_mixing(copy.deepcopy(pruner.model)), noise)
+        found = outputs_of(_without_mixing(copy.deepcopy(student)), noise)
+    for expected, actual in zip(promised, found, strict=True):
+        if expected.shape != actual.shape or not torch.isfinite(expected).all():
+            raise GraphMismatch("the network pruned in whole gives outputs of another shape or not finite")
+        if (expected - actual).abs().max() > TOLERANCE * expected.abs().max():
+            raise GraphMismatch("the network pruned in whole does not compute what its dependency graph promises")
 
 
 def _ignore_inputs(pruner: Any, dep: Any, indices: list[int]) -> None:

@@ -80,7 +80,16 @@ def _drawn_means(rows: Floats, seed: int) -> Floats:
     rng, n = np.random.default_rng(seed), len(rows)
     step = max(1, _ROWS_AT_ONCE // n)
     chunks = [min(step, DRAWS_OF_ROWS - at) for at in range(0, DRAWS_OF_ROWS, step)]
-    return np.concatenate([rows[rng.integers(0, n, (size, n))].mean(axis=1) for size in chunks])
+    return np.concatenate([_means_of(rows, rng.integers(0, n, (size, n))) for size in chunks])
+
+
+def _means_of(rows: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
+    """Means (draws, k) over the rows (n, k) that each draw (draws, n) names."""
+    if not np.isfinite(rows).all():  # of which a product would make NaN where such a row is not drawn
+        return np.asarray(rows[drawn].mean(axis=1))
+    draws, n = drawn.shape
+    times = np.bincount((drawn + n * np.arange(draws)[:, None]).ravel(), minlength=drawn.size).reshape(drawn.shape)
+    return np.asarray(times @ rows / n)
 
 
 def _number(value: float, low: float, high: float, place: str, n: int) -> Number:

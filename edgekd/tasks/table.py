@@ -2,6 +2,7 @@
 
 from edgekd.errors import UsageError, did_you_mean
 from edgekd.tasks.classification import CLASSIFICATION
+from edgekd.tasks.detection import DETECTION
 from edgekd.tasks.regression import GENERIC, REGRESSION
 from edgekd.tasks.task import Task
 
@@ -18,7 +19,7 @@ def settle_task(wanted: str | None, *, labels: str | None, output_shapes: tuple[
 
     Args:
         wanted: a name of `TASKS`, or None.
-        labels: "classes" (integers), "numbers" (floats), or None.
+        labels: "classes" (integers), "numbers" (floats), "boxes", or None.
         output_shapes: shape of each of the model's outputs for one sample.
 
     Raises:
@@ -27,9 +28,9 @@ def settle_task(wanted: str | None, *, labels: str | None, output_shapes: tuple[
     if wanted is not None:
         return find_task(wanted)
     if labels is not None:
-        return CLASSIFICATION if labels == "classes" else REGRESSION
+        return {"classes": CLASSIFICATION, "numbers": REGRESSION, "boxes": DETECTION}[labels]
     classifies = len(output_shapes[0]) == 1 and output_shapes[0][0] > 1
     return CLASSIFICATION if classifies else GENERIC
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, REGRESSION, GENERIC)}
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, REGRESSION, DETECTION, GENERIC)}

@@ -20,7 +20,8 @@ class Task:
 
     score_name, fidelity_name: what the score is called against labels, and against the teacher's word.
     label_loss, distill_loss: names in the tables of losses; the second is what is used where no other is asked for.
-    output: what the only, or the first, output of an exported graph is called.
+    output, further_outputs: what the only, or the first, output of an exported graph is called, and the others where
+        the task says what they are.
     truth_of: outputs to the truth that a student is held against.
     statistics: (outputs, truth) to one row per sample, (n, k), of whose mean the score is a function; this makes any
         interval a bootstrap over rows.
@@ -30,8 +31,11 @@ class Task:
     near_chance: (score, truth, number of outputs) to a complaint where a teacher is no better than that, or None.
     doubt: outputs to what makes them suspicious, where there are no labels to tell; or None.
     check: (shape (batch, ...) of outputs, labels (n, ...) or None) raises BadInput where they do not fit.
+    check_outputs: (shape of each output for one sample) raises BadInput where a model has not the outputs it must.
+    mirrored: (truth, width) to the truth of images that are flipped left to right; None where a flip changes nothing.
     per_class: (outputs, truth) to a share per class (classes,); None where there are no classes.
-    every_output: whether all outputs of a model are scored, flattened and joined, or the first alone.
+    per_class_name: what that share is.
+    every_output: whether all outputs of a model are scored, joined to one, or the first alone.
     """
 
     name: str
@@ -48,7 +52,11 @@ class Task:
     near_chance: Callable[[float, Truth, int], str | None]
     doubt: Callable[[Outputs], str | None]
     check: Callable[[tuple[int, ...], Truth | None], None]
+    check_outputs: Callable[[tuple[tuple[int, ...], ...]], None] = lambda shapes: None
+    mirrored: Callable[[Truth, int], Truth] | None = None
     per_class: Callable[[Outputs, Truth], Floats] | None = None
+    per_class_name: str = "recall"
+    further_outputs: tuple[str, ...] = ()
     every_output: bool = False
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgekd.training.draws import Bits, Indices, draw_bits, unit_interval
 
-Augment = Literal["none", "crop", "crop+flip", "strong"]
+Augment = Literal["none", "flip", "crop", "crop+flip", "strong"]
 Images = npt.NDArray[np.uint8]
 Strengths = npt.NDArray[np.float64]
 
@@ -27,6 +27,7 @@ COLOUR_RANGE, POSTERISED_BITS, SHEAR_RANGE, ROTATION_RANGE = 0.9, 4, 0.3, math.r
 ERASED_OFTEN, ERASED_AREA, ERASED_RATIO = 0.25, (0.02, 1 / 3), (0.3, 1 / 0.3)
 
 _LEVELS = np.arange(256)
+_FLIP_BIT = np.uint64(1 << 63)
 _CROP_STREAM, _ERASE_STREAMS, _OPERATION_STREAM = 0, (1, 2), 3
 
 
@@ -36,11 +37,17 @@ def augmented(
     """Return the views of the images at `indices`, and 64 bits each, uint64 (batch,), that tell a sample's views apart.
 
     `images` is uint8 (n, height, width, channels); with `augment` "none" any array is read as it is. Equal bits mean
-    equal views: a crop's are its shift and its flip, so that they are equal too where a later epoch draws the same.
+    equal views: a crop's are its shift and its flip, so that they are equal too where a later epoch draws the same;
+    `flipped` reads the flip from them.
     """
     if augment == "none":
         return np.ascontiguousarray(images[indices]), np.zeros(len(indices), np.uint64)
     bits = draw_bits(indices, seed=seed, epoch=epoch, stream=_CROP_STREAM)
+    if augment == "flip":
+        flips = bits & _FLIP_BIT
+        views = np.ascontiguousarray(images[indices])
+        views[flips > 0] = views[flips > 0, :, ::-1]
+        return views, flips
     views, shifts = _cropped(images, indices, bits, flip=augment != "crop")
     if augment != "strong":
         return views, shifts
@@ -48,6 +55,11 @@ def augmented(
         _operate(views, draw_bits(indices, seed=seed, epoch=epoch, stream=_OPERATION_STREAM + turn))
     _erase(views, *(draw_bits(indices, seed=seed, epoch=epoch, stream=stream) for stream in _ERASE_STREAMS))
     return views, bits
+
+
+def flipped(bits: Bits) -> npt.NDArray[np.bool_]:
+    """Which views are flipped left to right: bool (batch,), of the bits that `augmented` gave."""
+    return np.asarray(bits & _FLIP_BIT > 0)
 
 
 def brightness(images: Images, strengths: Strengths) -> Images:

@@ -25,9 +25,8 @@ def predict_outputs(
 ) -> npt.NDArray[np.float32]:
     """Return what a module on `device` says of every sample, in order: float32 (n, ...), such as logits (n, classes).
 
-    That is its first output; with `every_output` all of them, flattened and joined to (n, values) where there are
-    several. The module runs in eval mode and is left in the mode it came in. Raises BadInput where it returns no batch
-    of tensors.
+    That is its first output; with `every_output` all of them, as `joined` joins them. The module runs in eval mode and
+    is left in the mode it came in. Raises BadInput where it returns no batch of tensors.
     """
     was_training = module.training
     module.eval()
@@ -51,8 +50,12 @@ def model_inputs(split: Split, preprocessing: Preprocessing, count: int) -> torc
 
 
 def joined(outputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """A single output as it is; several as one tensor (batch, values)."""
-    return outputs[0] if len(outputs) == 1 else torch.cat([output.flatten(1) for output in outputs], dim=1)
+    """A single output as it is; several side by side along the last dimension where they differ in that alone, else
+    flattened to (batch, values)."""
+    if len(outputs) == 1:
+        return outputs[0]
+    side_by_side = outputs[0].dim() > 1 and len({output.shape[:-1] for output in outputs}) == 1
+    return torch.cat(outputs if side_by_side else [output.flatten(1) for output in outputs], dim=-1)
 
 
 def autocast(device: torch.device | str, precision: Precision) -> torch.autocast:

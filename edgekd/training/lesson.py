@@ -14,6 +14,7 @@ from torch import nn
 from edgekd.errors import UsageError
 from edgekd.losses.mutual import mutual
 from edgekd.losses.table import FEATURE_LOSSES, LABEL_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss
+from edgekd.training.evaluate import joined
 from edgekd.training.mixing import mixed_targets
 from edgekd.training.outputs import outputs_of
 from edgekd.training.taps import Taps
@@ -45,7 +46,7 @@ class Lesson(nn.Module):
         heads: by loss, the module that compares features; its parameters are trained with the student's.
         peers: other students, which learn the labels and one another's outputs.
         label_loss: name in `LABEL_LOSSES` of what `labels` means for this task.
-        every_output: whether the teacher is matched in all outputs, or in the first alone; labels are of the first.
+        every_output: whether teacher and labels are of all outputs, or of the first alone.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Lesson(nn.Module):
     ) -> torch.Tensor:
         if name == LABELS:
             assert labels is not None
-            return self._of_labels(outputs[0], labels)
+            return self._of_labels(joined(outputs) if self._every_output else outputs[0], labels)
         assert taught is not None
         if name in FEATURE_LOSSES:
             said = [feature.float() for feature in features], [feature.float() for feature in taught.features]

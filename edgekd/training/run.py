@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, UsageError
 from edgekd.losses.layers import Suiting
 from edgekd.losses.table import FEATURE_LOSSES, LABELS
 from edgekd.training.checkpoint import Ledger, State
@@ -77,7 +77,8 @@ def prepare(
     fabric = Fabric(accelerator=place, precision=cast(Any, plan.precision), **fabric_options())
     fabric.launch()
     plan = _usable(plan, data, teacher)
-    views = ViewReader(data.train, plan, augment="none" if data.preprocessing.identity else plan.augment)
+    augment = "none" if data.preprocessing.identity else plan.augment
+    views = ViewReader(data.train, plan, augment=augment, mirrored=data.task.mirrored)
     modules = [module.to(fabric.device).eval() for module in (student, teacher) if module is not None]
     inputs = view_input(views.at(0), data.preprocessing, device=fabric.device)[:2]
     layout = choose_layout(modules, inputs)
@@ -110,6 +111,8 @@ def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
 def _usable(plan: Plan, data: TrainingData, teacher: nn.Module | None) -> Plan:
     """The plan without what is not needed: losses of weight 0, the labels' where there are none, pairs that no loss
     matches. Raises UsageError where a loss lacks what it is computed from."""
+    if plan.peers and data.task.further_outputs:
+        raise UsageError(f"--peers teach one another the classes of one output; leave it out for {data.task.name}")
     losses = plan.losses
     if teacher is not None and data.train.labels is None:
         losses = tuple(loss for loss in losses if loss.name != LABELS)

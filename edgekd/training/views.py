@@ -4,9 +4,11 @@ All of it is a function of the seeds and the step alone. That makes the step num
 gives the control the very views that the distilled student and its teacher saw.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +17,13 @@ import torch
 from edgekd.data.split import Split
 from edgekd.errors import UsageError
 from edgekd.preprocessing import Preprocessing
-from edgekd.training.augmentation import Augment, augmented
-from edgekd.training.draws import combined
+from edgekd.training.augmentation import Augment, augmented, flipped
+from edgekd.training.draws import Bits, combined
 from edgekd.training.mixing import check_mixup, draw_pairs, is_image, mix
 from edgekd.training.plan import Plan
 from edgekd.training.processes import share_of
+
+Mirrored = Callable[[npt.NDArray[Any], int], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,26 @@ class ViewReader:
     batch does not divide them; one of several processes reads its share of each batch. The views are
     `plan.view_seed`'s, mixed if `plan.mixup` is above 0.
 
-    Raises UsageError where inputs that are not images are to be cropped, or token ids are to be mixed.
+    Args:
+        mirrored: as in `Task`: what becomes of labels where an image is flipped. Labels that say where something is in
+            the image bear no other change of it.
+
+    Raises UsageError where inputs that are not images are to be cropped, or token ids are to be mixed, or the labels do
+    not bear what is asked for.
     """
 
-    def __init__(self, split: Split, plan: Plan, *, augment: Augment) -> None:
+    def __init__(self, split: Split, plan: Plan, *, augment: Augment, mirrored: Mirrored | None = None) -> None:
+        if mirrored is not None and (augment not in ("none", "flip") or plan.mixup):
+            asked = "--mixup" if plan.mixup else f"--augment {augment}"
+            raise UsageError(
+                f"{asked} would leave boxes where their objects no longer are; give --augment flip or none"
+            )
         if augment != "none" and not is_image(split.inputs):
             raise UsageError(
                 f"--augment {augment} is for images; these data are {split.inputs.dtype} arrays: give none"
             )
         check_mixup(split.inputs, plan.mixup)
-        self._split, self._plan, self._augment = split, plan, augment
+        self._split, self._plan, self._augment, self._mirrored = split, plan, augment, mirrored
         self.batch_size = min(plan.batch_size, len(split))
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgekd-views")
         self._ahead: tuple[int, Future[View]] | None = None
@@ -90,32 +104,36 @@ class ViewReader:
 
     def _part(self, epoch: int, indices: npt.NDArray[np.int64]) -> View:
         """The view of samples that belong to one epoch."""
-        inputs, keys = self._images(epoch, indices)
+        inputs, keys, draws = self._images(epoch, indices)
         if not self._plan.mixup:
-            return View(inputs, self._labels(indices), keys)
+            return View(inputs, self._labels(indices, draws), keys)
         pairs = self._pairs(epoch)
         partners, lam = pairs.partners[indices], pairs.lam[indices]
-        partner_inputs, partner_keys = self._images(epoch, partners)
+        partner_inputs, partner_keys, partner_draws = self._images(epoch, partners)
         shares = lam.view(np.uint32).astype(np.uint64)
         return View(
             inputs,
-            self._labels(indices),
+            self._labels(indices, draws),
             combined(keys, combined(partner_keys, shares)),
             partner_inputs,
-            self._labels(partners),
+            self._labels(partners, partner_draws),
             torch.from_numpy(lam),
         )
 
-    def _images(self, epoch: int, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, npt.NDArray[np.uint64]]:
+    def _images(self, epoch: int, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, Bits, Bits]:
+        """Images with the keys of their views, and the draws that made them."""
         images, draws = augmented(
             self._split.inputs, indices, augment=self._augment, seed=self._plan.view_seed, epoch=epoch
         )
-        return torch.from_numpy(images), combined(indices.astype(np.uint64), draws)
+        return torch.from_numpy(images), combined(indices.astype(np.uint64), draws), draws
 
-    def _labels(self, indices: npt.NDArray[np.int64]) -> torch.Tensor | None:
+    def _labels(self, indices: npt.NDArray[np.int64], draws: Bits) -> torch.Tensor | None:
         if self._split.labels is None:
             return None
         labels = self._split.labels[indices]
+        if self._mirrored is not None and self._augment == "flip":
+            turned = self._mirrored(labels, self._split.inputs.shape[2])
+            labels = np.where(flipped(draws)[:, None, None], turned, labels)
         return torch.from_numpy(labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64))
 
 

@@ -15,6 +15,7 @@ from edgekd.preprocessing import Preprocessing
 from edgekd.recipe import make_recipe
 from edgekd.students.student import Student
 from edgekd.tasks.classification import CLASSIFICATION
+from edgekd.tasks.detection import DETECTION
 from edgekd.tasks.regression import GENERIC, REGRESSION
 from edgekd.training.data import TrainingData
 from edgekd.training.plan import Plan
@@ -120,7 +121,11 @@ def test_epochs_are_passes(epochs: int, batch: int, steps: int) -> None:
 )
 def test_views_are_what_images_bear(how, asked, augment) -> None:
     assert planned(how=how, **asked).augment == augment
-    assert asked or usual_augment(how) == augment
+    assert asked or usual_augment(how, CLASSIFICATION) == augment
+
+
+def test_boxes_bear_a_flip_alone() -> None:
+    assert [usual_augment(how, DETECTION) for how in (COLOUR, GREY, READY)] == ["flip", "flip", "none"]
 
 
 @pytest.mark.parametrize(

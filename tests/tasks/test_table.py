@@ -11,10 +11,12 @@ from edgekd.tasks.table import TASKS, find_task, settle_task
     [
         (None, "classes", ((10,),), "classification"),
         (None, "numbers", ((10,),), "regression"),
+        (None, "boxes", ((50, 3), (50, 4)), "detection"),
         (None, None, ((10,),), "classification"),
         (None, None, ((1,),), "generic"),
         (None, None, ((), ()), "generic"),
         (None, None, ((96, 7),), "generic"),
+        (None, None, ((50, 3), (50, 4)), "generic"),
         ("regression", None, ((10,),), "regression"),
         ("generic", "classes", ((10,),), "generic"),
     ],

@@ -7,7 +7,7 @@ from edgekd.data.split import Split
 from edgekd.errors import BadInput, UsageError
 from edgekd.preprocessing import normalise
 from edgekd.training import precision as precision_module
-from edgekd.training.evaluate import predict_outputs
+from edgekd.training.evaluate import joined, predict_outputs
 from edgekd.training.plan import Plan
 from edgekd.training.precision import choose_accelerator, choose_precision, repeatable, settle_precision
 
@@ -43,6 +43,14 @@ def test_the_first_of_several_outputs_counts_unless_all_do_and_other_things_are_
     for what in (lambda x: "logits", lambda x: [], lambda x: (None,)):
         with pytest.raises(BadInput, match="returns"):
             predict_outputs(Says(what), part, digits.preprocessing)
+
+
+def test_outputs_are_joined_side_by_side_where_they_can_be():
+    maps = torch.arange(24.0).reshape(2, 4, 3)
+    wider, flat = maps.repeat(1, 1, 2), maps[:, :, 0]
+    assert joined((maps,)) is maps
+    assert torch.equal(joined((maps, wider)), torch.cat([maps, wider], dim=2))
+    assert torch.equal(joined((maps, flat)), torch.cat([maps.reshape(2, 12), flat], dim=1))
 
 
 def test_precision_follows_a_rule(monkeypatch, make_net):

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgekd.errors import UsageError
 from edgekd.exporting.onnx_export import export_onnx
+from edgekd.losses.detection import detection
 from edgekd.losses.labels import cross_entropy
 from edgekd.losses.table import FEATURE_LOSSES, parse_losses
 from edgekd.training.lesson import Labels, Lesson, Taught, build_heads, check_losses
@@ -245,3 +246,15 @@ def test_a_loss_that_lacks_something_says_what(losses, lacks, sentence) -> None:
 def test_losses_of_weight_0_need_nothing() -> None:
     losses = parse_losses(("labels", "decoupled=0", "hint=0"))
     check_losses(losses, taught=False, labelled=True, paired=False, mixed=True)
+
+
+def test_where_every_output_counts_labels_meet_all_of_them() -> None:
+    class Detector(nn.Module):
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return images[..., :2], images[..., 2:]
+
+    labels = torch.zeros(1, 1, 6)
+    labels[0, 0] = torch.tensor([0, 1, 0, 0, 8, 8])
+    said = torch.tensor([[[-1.0, 0.5, 1, 1, 8, 7], [0.3, -2.0, 30, 30, 35, 35]]])
+    lesson = Lesson(Detector(), parse_losses(("labels",)), label_loss="detection", every_output=True)
+    assert lesson(said, None, Labels(labels)).item() == pytest.approx(detection(said, labels).item())

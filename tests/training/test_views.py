@@ -5,6 +5,7 @@ import torch
 from edgekd.data.split import Split
 from edgekd.errors import UsageError
 from edgekd.preprocessing import Preprocessing, normalise
+from edgekd.tasks.detection import mirrored
 from edgekd.training.plan import Plan
 from edgekd.training.views import View, ViewReader, as_input, sample_order, view_input
 
@@ -45,7 +46,7 @@ def test_every_sample_comes_once_an_epoch_where_the_batch_does_not_divide_them()
     assert sorted(seen[:25]) == sorted(seen[25:]) == list(range(25))
 
 
-@pytest.mark.parametrize("augment", ["none", "crop", "crop+flip", "strong"])
+@pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop+flip", "strong"])
 @pytest.mark.parametrize("mixup", [0.0, 1.0])
 def test_whoever_reads_a_step_gets_the_same_view_in_order_and_by_jump(augment, mixup):
     split, plan = random_split(25), Plan(steps=10, batch_size=10, seed=6, mixup=mixup)
@@ -140,3 +141,35 @@ def test_model_inputs_pass_unchanged():
     how = Preprocessing(height=4, width=4, channels=2, mean=(0, 0), std=(1, 1), identity=True)
     inputs = torch.randn(3, 2, 4, 4)
     assert torch.equal(as_input(inputs, how), inputs)
+
+
+def test_a_flipped_image_has_its_boxes_flipped_and_nothing_else_moves():
+    images = np.zeros((40, 6, 10, 3), np.uint8)
+    boxes = np.zeros((40, 2, 6), np.float32)
+    for at, (image, rows) in enumerate(zip(images, boxes, strict=True)):
+        x = at % 7
+        image[1:4, x : x + 3] = 200
+        rows[0] = [1, 0, x, 1, x + 3, 4]
+    reader = ViewReader(Split(images, boxes), Plan(steps=1, batch_size=40), augment="flip", mirrored=mirrored)
+    try:
+        view = reader.at(0)
+    finally:
+        reader.close()
+    assert view.labels is not None and not view.labels[:, 1].any()
+    for image, (*_, x1, y1, x2, y2) in zip(view.inputs.numpy(), view.labels[:, 0].int().tolist(), strict=True):
+        assert (image[y1:y2, x1:x2] == 200).all() and int((image > 0).sum()) == 27
+    order = sample_order(40, seed=0, epoch=0)
+    moved = (view.labels[:, 0, 2].numpy() != boxes[order, 0, 2]).mean()
+    assert 0.2 < moved < 0.8
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"augment": "crop"}, "--augment crop"), ({"mixup": 0.2}, "--mixup")])
+def test_views_that_would_leave_boxes_behind_are_refused(settings, said):
+    split = Split(random_split(4).inputs, np.zeros((4, 1, 6), np.float32))
+    with pytest.raises(UsageError, match=f"{said} would leave boxes"):
+        ViewReader(
+            split,
+            Plan(steps=1, mixup=settings.get("mixup", 0)),
+            augment=settings.get("augment", "none"),
+            mirrored=mirrored,
+        )

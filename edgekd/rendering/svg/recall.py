@@ -1,4 +1,4 @@
-"""Recall of each class before and after, as a dumbbell: where the small model gained and where it lost."""
+"""Recall, or another share, of each class before and after, as a dumbbell: where the small model gained and lost."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from edgekd.rendering.text import clean
 ROW, NAMES = 21.0, 118.0
 
 
-def recall_by_class(rows: Sequence[ClassRecall]) -> Markup:
+def recall_by_class(rows: Sequence[ClassRecall], name: str = "recall") -> Markup:
     """Draw one row per class: a ring for the teacher, a dot for what shipped; "" without classes."""
     if not rows:
         return Markup("")
@@ -22,9 +22,9 @@ def recall_by_class(rows: Sequence[ClassRecall]) -> Markup:
         f"{clean(row.name, longest=30)} {100 * row.teacher:.1f} to {100 * row.shipped:.1f} %" for row in rows
     )
     return drawing(
-        "Recall by class, teacher to shipped",
+        f"{name.capitalize()} by class, teacher to shipped",
         said,
-        x_axis(x, "recall (%)", top=TOP, bottom=bottom),
+        x_axis(x, f"{name} (%)", top=TOP, bottom=bottom),
         *(_row(row, x, TOP + ROW * (index + 0.5)) for index, row in enumerate(rows)),
         height=bottom + AXIS_HEIGHT,
     )
