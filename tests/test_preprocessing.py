@@ -34,6 +34,8 @@ class Facts:
     channels: int | None = 3
     input_shape: tuple[int, ...] | None = None
     dtype: str = "float32"
+    sample_rate: int | None = None
+    seconds: float | None = None
 
 
 def settle(options: dict[str, Any] | None = None, **given: Any) -> Preprocessing:

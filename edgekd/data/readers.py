@@ -9,15 +9,19 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.class_folders import holds_files
 from edgekd.data.classes import listed, order_of, read_classes
 from edgekd.data.factory import read_factory
+from edgekd.data.image import SUFFIXES as IMAGE_SUFFIXES
 from edgekd.data.image_folder import read_image_folder
 from edgekd.data.npz import read_npz
 from edgekd.data.source import Kind, Labels, Part, Source, as_classes
+from edgekd.data.wav import SUFFIXES as WAV_SUFFIXES
+from edgekd.data.wav_folder import read_wav_folder
 from edgekd.errors import BadInput
 
 LabelKind = Literal["classes", "numbers"]
-FORMS = "a folder of class folders, a .npz file, or file.py:make"
+FORMS = "a folder of class folders of images or WAV files, a .npz file, or file.py:make"
 
 
 def open_source(
@@ -60,7 +64,8 @@ def kind_of(source: str) -> Kind:
         return "factory"
     path = Path(source)
     if path.is_dir():
-        return "image folder"
+        sounds = not holds_files(path, IMAGE_SUFFIXES) and holds_files(path, WAV_SUFFIXES)
+        return "wav folder" if sounds else "image folder"
     if not path.exists():
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
     if path.suffix.lower() == ".npz":
@@ -123,6 +128,7 @@ def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, 
 
 READERS: dict[Kind, Callable[[str], Source]] = {
     "image folder": read_image_folder,
+    "wav folder": read_wav_folder,
     "npz": read_npz,
     "factory": read_factory,
 }

@@ -18,6 +18,7 @@ from edgekd.students.macs import count_macs
 from edgekd.tasks.task import score_of
 from edgekd.teachers.class_order import disagreeing
 from edgekd.teachers.combine import combine
+from edgekd.teachers.front import with_front
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs
 from edgekd.training.plan import without_features
@@ -35,7 +36,10 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
     if not plan.co_teacher:
         return teacher.module
     named = {str(plan.model): teacher.module}
-    named |= {text: read_model(Path(text), arch=plan.arch, trust=plan.trust).module for text in plan.co_teacher}
+    named |= {
+        text: with_front(plan, read_model(Path(text), arch=plan.arch, trust=plan.trust), data.preprocessing).module
+        for text in plan.co_teacher
+    }
     truth, task = data.val.labels, data.task
     said = {name: predict_outputs(each, data.val, data.preprocessing) for name, each in named.items()}
     scores = [score_of(task, outputs, truth) for outputs in said.values()] if truth is not None else None

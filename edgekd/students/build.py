@@ -2,11 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgekd.errors import BadInput
+from edgekd.fronts.fronted import Fronted, Fronts, joined, parted
 from edgekd.students.macs import count_macs, count_params
 from edgekd.students.pruning import prune
 from edgekd.students.student import Student
@@ -14,7 +17,14 @@ from edgekd.students.zoo import architecture
 
 
 def build_student(
-    spec: str, teacher: nn.Module, example: Tensor, *, num_classes: int, keep_macs: float = 0.5, seed: int = 0
+    spec: str,
+    teacher: nn.Module,
+    example: Tensor,
+    *,
+    num_classes: int,
+    keep_macs: float = 0.5,
+    seed: int = 0,
+    front: Fronts | None = None,
 ) -> Student:
     """Return the student that `spec` names, in evaluation mode on the CPU; the teacher stays as it is.
 
@@ -25,11 +35,21 @@ def build_student(
         num_classes: outputs that the student must have.
         keep_macs: share of the teacher's multiply-accumulates to keep at most, between 0 and 1; for "auto".
         seed: of the random weights of an architecture that starts untrained.
+        front: what the student alone takes its inputs through, behind what the teacher takes its own through.
 
     Raises:
         UsageError: the spec has none of these forms or names an unknown architecture.
         BadInput: the teacher cannot be pruned that far, or the architecture does not fit the task.
     """
+    theirs, body = parted(teacher)
+    whole = joined(theirs, front)
+    if whole is not None:
+        with torch.no_grad():
+            reduced = whole(example)
+        if spec in STUDENTS and front is not None:
+            _check_takes(body, theirs, example, reduced)
+        inner = build_student(spec, body, reduced, num_classes=num_classes, keep_macs=keep_macs, seed=seed)
+        return _fronted(inner, whole, teacher, example)
     if spec in STUDENTS:
         return STUDENTS[spec](teacher, example, keep_macs)
     with torch.random.fork_rng(devices=[]):
@@ -45,6 +65,36 @@ def _auto(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
 def _none(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
     same = copy.deepcopy(teacher).eval()
     return _described(same, teacher, example, {"mode": "teacher"}, origin="the teacher itself", initialised=True)
+
+
+def _fronted(inner: Student, front: Fronts, teacher: nn.Module, example: Tensor) -> Student:
+    module = Fronted(front, inner.module).eval()
+    names = " and ".join(spec["name"] for spec in front.plan["fronts"] if spec["name"] != "channel")
+    return replace(
+        inner,
+        module=module,
+        origin=f"{inner.origin}, behind {names}",
+        macs=count_macs(module, example),
+        teacher_macs=count_macs(teacher, example),
+        plan={"mode": "fronted", **front.plan, "body": inner.plan},
+    )
+
+
+def _check_takes(body: nn.Module, theirs: Fronts | None, example: Tensor, reduced: Tensor) -> None:
+    """Refuse a teacher that is to be the student's own net, and does not run on the student's inputs as on its own."""
+    pair = torch.cat([reduced[:1]] * 2)
+    try:
+        with torch.no_grad():
+            full = body(example if theirs is None else theirs(example))
+            small = body(pair)
+        fits = small.shape == (2, *full.shape[1:])
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError):
+        fits = False
+    if not fits:
+        raise BadInput(
+            f"the model does not run on inputs of {'x'.join(map(str, reduced.shape[1:]))}, to which --student-input "
+            "reduces them; give another --student, such as timm:NAME or file.py:build"
+        )
 
 
 def _described(
