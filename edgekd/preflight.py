@@ -14,6 +14,7 @@ from edgekd.formats.identify import FileKind, identify
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
 from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.table import SCHEMES
+from edgekd.sound_options import parse_duration
 from edgekd.units import parse_seconds
 
 
@@ -33,6 +34,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
     runtime_names(plan.runtimes)
     if plan.time is not None:
         parse_seconds(plan.time)
+    if plan.duration is not None:
+        parse_duration(plan.duration)
     if not plan.judge and (plan.ablate or plan.folds):
         raise UsageError("--ablate and --folds compare with the student trained alone, which --no-judge leaves out")
     named = {"model": plan.model, "--classes": plan.classes}

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,19 +42,19 @@ def build_student(
     """
     theirs, body = parted(teacher)
     whole = joined(theirs, front)
-    if whole is not None:
-        with torch.no_grad():
-            reduced = whole(example)
-        if spec in STUDENTS and front is not None:
-            _check_takes(body, theirs, example, reduced)
-        inner = build_student(spec, body, reduced, num_classes=num_classes, keep_macs=keep_macs, seed=seed)
-        return _fronted(inner, whole, teacher, example)
+    with torch.no_grad():
+        taken = example if whole is None else whole(example)
     if spec in STUDENTS:
-        return STUDENTS[spec](teacher, example, keep_macs)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module, plan, notes = architecture(spec, example, num_classes=num_classes)
-    return _described(module, teacher, example, plan, origin=spec, notes=notes)
+        if front is not None:
+            _check_takes(body, example if theirs is None else theirs(example), taken)
+        student = STUDENTS[spec](body, taken, keep_macs)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module, plan, notes = architecture(spec, taken, num_classes=num_classes)
+        macs = (count_macs(module, taken), count_macs(teacher, example))
+        student = Student(module, spec, False, macs[0], count_params(module), macs[1], plan, notes)
+    return student if whole is None else _fronted(student, whole, teacher, example)
 
 
 def _auto(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
@@ -63,8 +62,8 @@ def _auto(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
 
 
 def _none(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
-    same = copy.deepcopy(teacher).eval()
-    return _described(same, teacher, example, {"mode": "teacher"}, origin="the teacher itself", initialised=True)
+    same, macs = copy.deepcopy(teacher).eval(), count_macs(teacher, example)
+    return Student(same, "the teacher itself", True, macs, count_params(same), macs, {"mode": "teacher"})
 
 
 def _fronted(inner: Student, front: Fronts, teacher: nn.Module, example: Tensor) -> Student:
@@ -80,14 +79,11 @@ def _fronted(inner: Student, front: Fronts, teacher: nn.Module, example: Tensor)
     )
 
 
-def _check_takes(body: nn.Module, theirs: Fronts | None, example: Tensor, reduced: Tensor) -> None:
+def _check_takes(body: nn.Module, full: Tensor, reduced: Tensor) -> None:
     """Refuse a teacher that is to be the student's own net, and does not run on the student's inputs as on its own."""
-    pair = torch.cat([reduced[:1]] * 2)
     try:
         with torch.no_grad():
-            full = body(example if theirs is None else theirs(example))
-            small = body(pair)
-        fits = small.shape == (2, *full.shape[1:])
+            fits = body(torch.cat([reduced[:1]] * 2)).shape == body(torch.cat([full[:1]] * 2)).shape
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError):
         fits = False
     if not fits:
@@ -95,28 +91,6 @@ def _check_takes(body: nn.Module, theirs: Fronts | None, example: Tensor, reduce
             f"the model does not run on inputs of {'x'.join(map(str, reduced.shape[1:]))}, to which --student-input "
             "reduces them; give another --student, such as timm:NAME or file.py:build"
         )
-
-
-def _described(
-    module: nn.Module,
-    teacher: nn.Module,
-    example: Tensor,
-    plan: dict[str, Any],
-    *,
-    origin: str,
-    initialised: bool = False,
-    notes: tuple[str, ...] = (),
-) -> Student:
-    return Student(
-        module=module,
-        origin=origin,
-        initialised=initialised,
-        macs=count_macs(module, example),
-        params=count_params(module),
-        teacher_macs=count_macs(teacher, example),
-        plan=plan,
-        notes=notes,
-    )
 
 
 STUDENTS: dict[str, Callable[[nn.Module, Tensor, float], Student]] = {"auto": _auto, "none": _none}
