@@ -98,7 +98,7 @@ def _fitted(sound: Sound, name: str, how: Preprocessing, tally: Tally) -> npt.ND
     rate = how.sample_rate or sound.rate
     if sound.rate != rate:
         tally.resampled.append(name)
-    return fit_sound(sound, rate=rate, samples=how.shape[0])
+    return fit_sound(sound, rate=rate, samples=how.shape[-1]).reshape(how.shape)
 
 
 def _as_image(value: Any) -> Any:
