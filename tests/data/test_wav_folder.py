@@ -126,7 +126,7 @@ def test_few_broken_files_are_skipped_and_named_and_many_are_refused(sounds, tmp
 def test_nothing_that_decodes_is_refused_before_anything_else(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.wav").write_text("no sound")
-    with pytest.raises(BadInput, match="none of the 1 WAV files decodes.*give WAV files"):
+    with pytest.raises(BadInput, match=r"none of the 1 WAV files decodes.*give WAV files"):
         peek(str(tmp_path))
 
 
