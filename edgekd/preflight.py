@@ -53,9 +53,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
     if plan.student not in (None, "none") and plan.data is None and plan.synthesise == 0:
         raise BadInput(f"--student {plan.student} needs data to train on; give --data, or do without --synthesise 0.")
     if plan.student_input and (plan.student == "none" or (plan.student is None and plan.data is None)):
-        raise UsageError(
-            "--student-input reduces the inputs of a student, and none is trained; give --student, or data"
-        )
+        raise UsageError("--student-input is for a student, and none is trained; give --student, or data")
     _check_model(identify(str(plan.model)), plan, out)
 
 
