@@ -15,6 +15,7 @@ from edgekd.workspace import file_sha256, fingerprint, source_stamp
 _INPUT_FIELDS = {
     *("data", "synthesise", "adapt_teacher", "task", "arch", "trust", "seed"),
     *("input_size", "mean", "std", "scale", "channels", "resize", "crop"),
+    *("sample_rate", "duration", "front"),
 }
 _LIBRARIES = (
     *("torch", "torchvision", "timm", "torch-pruning", "lightning-fabric", "pillow"),

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from edgekd.errors import BadInput, UsageError
 from edgekd.preprocessing import Dtype, Preprocessing
+from edgekd.sound_options import sound_preprocessing
 
 # Of ImageNet's training images, RGB in 0..1; source: torchvision's and timm's model configurations.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -15,7 +16,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Facts(Protocol):
     """What a first look at the data must tell (`edgekd.data.peek.DataFacts` does).
 
-    Of images the size, where all share it, and channels; of ready-made inputs the shape of one, and the type.
+    Of images the size, where all share it, and channels; of sounds the rate in Hz and the usual length; of ready-made
+    inputs the shape of one, and the type.
     """
 
     @property
@@ -26,6 +28,10 @@ class Facts(Protocol):
     def input_shape(self) -> tuple[int, ...] | None: ...
     @property
     def dtype(self) -> Dtype: ...
+    @property
+    def sample_rate(self) -> int | None: ...
+    @property
+    def seconds(self) -> float | None: ...
 
 
 def resolve_preprocessing(
@@ -44,7 +50,7 @@ def resolve_preprocessing(
 
     Args:
         options: input_size "H,W", mean and std "a,b,c" (text or numbers), scale, channels ("rgb" or "bgr"), resize,
-            crop.
+            crop; sample_rate and duration of sounds.
         metadata, timm_config: input_size (channels, height, width) or (height, width), mean, std, interpolation,
             crop_pct.
         facts: of the data, or None without data.
@@ -55,12 +61,20 @@ def resolve_preprocessing(
         UsageError: an option cannot be read or contradicts the model or the data, or the size is nowhere to be found.
         BadInput: metadata in the checkpoint make no sense, or data and model differ in shape or type.
     """
+    sound = {name: options[name] for name in ("sample_rate", "duration") if name in options}
+    options = {name: value for name, value in options.items() if name not in sound}
+    if (facts is not None and facts.sample_rate is not None) or (facts is None and len(sound) == 2):
+        _refuse_options(options, "sounds")
+        rate, seconds = (facts.sample_rate, facts.seconds) if facts is not None else (None, None)
+        return sound_preprocessing(sound, data_rate=rate, usual_seconds=seconds, input_shape=input_shape)
     if facts is not None and facts.input_shape is not None:
-        _refuse_options_for_ready(options, "data that already are model inputs")
-        return _ready_from_data(facts.input_shape, facts.dtype, input_shape, input_dtype)
+        _refuse_options({**options, "duration": sound.get("duration")}, "data that already are model inputs")
+        ready = _ready_from_data(facts.input_shape, facts.dtype, input_shape, input_dtype)
+        return ready if "sample_rate" not in sound else ready.model_copy(update=sound)
+    _refuse_options(sound, "data that are no sounds")
     takes_images = (input_shape is None or len(input_shape) == 4) and input_dtype != "int64"
     if facts is None and not takes_images:
-        _refuse_options_for_ready(options, "a model that takes no images")
+        _refuse_options(options, "a model that takes no images")
         return _ready_from_model(input_shape, input_dtype)
     if not takes_images:
         raise BadInput(
@@ -206,7 +220,7 @@ def _channels(
     return (facts.channels, "the data") if facts is not None and facts.channels else (3, "default")
 
 
-def _refuse_options_for_ready(options: Mapping[str, Any], what: str) -> None:
+def _refuse_options(options: Mapping[str, Any], what: str) -> None:
     idle = next((name for name, value in options.items() if value is not None), None)
     if idle:
         raise UsageError(f"--{idle.replace('_', '-')} has no meaning for {what}; leave it out")

@@ -14,6 +14,7 @@ from edgekd.formats.identify import FileKind, identify
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
 from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.table import SCHEMES
+from edgekd.sound_options import parse_duration
 from edgekd.units import parse_seconds
 
 
@@ -33,6 +34,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
     runtime_names(plan.runtimes)
     if plan.time is not None:
         parse_seconds(plan.time)
+    if plan.duration is not None:
+        parse_duration(plan.duration)
     if not plan.judge and (plan.ablate or plan.folds):
         raise UsageError("--ablate and --folds compare with the student trained alone, which --no-judge leaves out")
     if plan.prune_steps > 1 and plan.student not in (None, "auto"):
@@ -51,6 +54,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         read_classes(Path(plan.classes))
     if plan.student not in (None, "none") and plan.data is None and plan.synthesise == 0:
         raise BadInput(f"--student {plan.student} needs data to train on; give --data, or do without --synthesise 0.")
+    if plan.student_input and (plan.student == "none" or (plan.student is None and plan.data is None)):
+        raise UsageError("--student-input is for a student, and none is trained; give --student, or data")
     _check_model(identify(str(plan.model)), plan, out)
 
 

@@ -1,6 +1,7 @@
 """What happens to an input between the data and the model, as a record and as numpy.
 
-Images are scaled and ordered; anything else (token ids, waveforms, tables, windows of series) comes ready-made. The
+Images are scaled and ordered, sounds brought to one rate and length; anything else (token ids, tables, windows of
+series) comes ready-made. The
 same record is written into the artifact (`preprocess.json`), so that an app does what training did.
 """
 
@@ -37,6 +38,9 @@ class Preprocessing(Record):
     """Shape of one ready-made input, of any rank."""
     dtype: Dtype = "float32"
     """Type of the model's input; int64 for token ids and other indices."""
+    sample_rate: int | None = None
+    """Of waveforms (samples,), in Hz: sounds are mixed to one channel, resampled to it, and cut in the middle or padded
+    with zeros around to `input_shape`."""
     origin: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -56,8 +60,9 @@ class Preprocessing(Record):
 
     def as_json(self) -> str:
         """The record as the artifact holds it: of ready-made inputs nothing that only images have."""
-        ready = {"identity", "input_shape", "dtype", "origin"}
-        kept = ready if self.input_shape is not None else set(type(self).model_fields) - {"input_shape"}
+        ready = {"identity", "input_shape", "dtype", "origin"} | ({"sample_rate"} if self.sample_rate else set())
+        images = set(type(self).model_fields) - {"input_shape", "sample_rate"}
+        kept = ready if self.input_shape is not None else images
         return self.model_dump_json(indent=1, include=kept)
 
 

@@ -37,7 +37,9 @@ class Recipe(Record):
     model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
     data: str | None = _option(
-        None, MODEL, "Folder of class folders or with a coco.json, a .npz file, or file.py:make_data."
+        None,
+        MODEL,
+        "Folder of class folders of images or WAV files, or with a coco.json, a .npz file, or file.py:make_data.",
     )
     synthesise: int | None = _option(
         None,
@@ -46,11 +48,23 @@ class Recipe(Record):
         ge=0,
     )
     classes: str | None = _option(None, MODEL, "Text file: class names in the order of the model's outputs.")
+    front: tuple[str, ...] = _option(
+        (),
+        MODEL,
+        "What the model was trained behind, put into the graph before it, such as log_mel=40; may be repeated.",
+    )
     arch: str | None = _option(
         None, MODEL, "Architecture of a state dict: timm:NAME, torchvision:NAME or file.py:build."
     )
     task: str | None = _option(
         None, MODEL, "classification, regression, detection or generic [default: by labels, else by outputs]."
+    )
+    sample_rate: int | None = _option(None, MODEL, "Of sounds, in Hz [default: the data's own].", ge=100, le=384_000)
+    duration: str | None = _option(
+        None,
+        MODEL,
+        "Length that sounds are cut or padded to, such as 1s [default: the model's, else what 95 % of them do not "
+        "exceed, at most 10 s].",
     )
     trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
 
@@ -58,6 +72,11 @@ class Recipe(Record):
         None,
         STUDENT,
         "auto (prune the teacher), none (compress it as it is), timm:NAME, torchvision:NAME, file.py:build.",
+    )
+    student_input: tuple[str, ...] = _option(
+        (),
+        STUDENT,
+        "What the student alone takes its inputs through: resize=H,W, bands=N, pca=N, log_mel=N; may be repeated.",
     )
     keep_macs: float | None = _option(
         None,

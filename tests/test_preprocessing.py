@@ -34,6 +34,8 @@ class Facts:
     channels: int | None = 3
     input_shape: tuple[int, ...] | None = None
     dtype: str = "float32"
+    sample_rate: int | None = None
+    seconds: float | None = None
 
 
 def settle(options: dict[str, Any] | None = None, **given: Any) -> Preprocessing:
@@ -87,7 +89,9 @@ def test_defaults_come_from_the_data_and_imagenet() -> None:
     assert (how.height, how.width, how.mean, how.std) == (32, 48, IMAGENET_MEAN, IMAGENET_STD)
     assert (how.crop, how.resize, how.order, how.scale) == (None, "bilinear", "rgb", "0..1")
     assert how.origin["height"] == how.origin["channels"] == "the data" and how.origin["mean"] == "default (ImageNet)"
-    assert set(how.origin) == set(Preprocessing.model_fields) - {*("identity", "input_shape", "dtype", "origin")}
+    assert set(how.origin) == set(Preprocessing.model_fields) - {
+        *("identity", "input_shape", "dtype", "sample_rate", "origin")
+    }
 
 
 def test_grey_and_full_range_defaults() -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, look_at, open_image
-from edgekd.data.image_folder import SPLIT_FOLDERS
 from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName
 from edgekd.errors import BadInput
 

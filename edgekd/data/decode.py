@@ -13,6 +13,7 @@ from PIL import Image
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, Fit, fit_image
 from edgekd.data.source import Labels, Part, check_finite
+from edgekd.data.wav import Sound, fit_sound
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
@@ -31,13 +32,16 @@ class Chosen:
 
 @dataclass
 class Tally:
-    """What has happened so far, over all splits."""
+    """What has happened so far, over all splits. `what` the samples are called in messages."""
 
     total: int
     max_skipped: float
+    what: str = "images"
     done: int = 0
     duplicates: int = 0
     skipped: list[str] = field(default_factory=list)
+    resampled: list[str] = field(default_factory=list)
+    """Names of sounds whose rate was another than the model's."""
     seen: set[bytes] = field(default_factory=set)
     """Digests of the inputs of splits that are finished."""
 
@@ -45,7 +49,7 @@ class Tally:
 def decoded_rows(
     chosen: Chosen, decoders: ThreadPoolExecutor, how: Preprocessing, tally: Tally, progress: Listener
 ) -> Iterator[tuple[npt.NDArray[Any], Any]]:
-    """Inputs with their labels, in order, a chunk in memory at a time; images that fail to decode go to `tally`.
+    """Inputs with their labels, in order, a chunk in memory at a time; files that fail to decode go to `tally`.
 
     Raises BadInput where too many fail, or a ready-made input is of another shape or type than the first, or holds a
     value that is not finite.
@@ -55,10 +59,11 @@ def decoded_rows(
 
     def prepare(at: int) -> npt.NDArray[Any] | str:
         name = chosen.part.name(at)
-        if fit is None:
+        if fit is None and chosen.part.look is None:
             return _checked_input(chosen.part.fetch(at), name, how)
         try:
-            return fit_image(_as_image(chosen.part.fetch(at)), fit)
+            value = chosen.part.fetch(at)
+            return _fitted(value, name, how, tally) if fit is None else fit_image(_as_image(value), fit)
         except DECODE_ERRORS as error:
             reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
             return f"{listed([name])} ({type(error).__name__}: {reason[:120]})"
@@ -89,6 +94,13 @@ def _checked_input(value: Any, name: str, how: Preprocessing) -> npt.NDArray[Any
     return np.asarray(value, how.dtype)
 
 
+def _fitted(sound: Sound, name: str, how: Preprocessing, tally: Tally) -> npt.NDArray[Any]:
+    rate = how.sample_rate or sound.rate
+    if sound.rate != rate:
+        tally.resampled.append(name)
+    return fit_sound(sound, rate=rate, samples=how.shape[-1]).reshape(how.shape)
+
+
 def _as_image(value: Any) -> Any:
     if not isinstance(value, Image.Image) and value.dtype != np.uint8:
         raise ValueError(f"{value.dtype} of shape {value.shape} where the others are 8-bit images")
@@ -96,10 +108,10 @@ def _as_image(value: Any) -> Any:
 
 
 def check_skipped(tally: Tally, *, final: bool) -> None:
-    """Refuse once more images fail than the share allows; not before three can be named, or all were tried."""
+    """Refuse once more files fail than the share allows; not before three can be named, or all were tried."""
     count = len(tally.skipped)
     if count > tally.max_skipped * tally.total and (final or count >= 3):
         raise BadInput(
-            f"{'' if final else 'at least '}{count} of {tally.total} images cannot be used, more than the "
+            f"{'' if final else 'at least '}{count} of {tally.total} {tally.what} cannot be used, more than the "
             f"{100 * tally.max_skipped:g} % that may be skipped: {'; '.join(tally.skipped[:3])}; repair or remove them"
         )

@@ -30,6 +30,7 @@ __all__ = ["DataManifest", "check_classes", "materialise", "open_split"]
 
 DECODERS = 2
 SHUFFLE_SALT = 1
+_WHAT: dict[Kind, str] = {"wav folder": "WAV files"}
 
 
 class DataManifest(Record):
@@ -70,11 +71,11 @@ def materialise(
 ) -> DataManifest:
     """Write `train_inputs.npy`, `train_labels.npy` and so on, and last `manifest.json`, into `folder`.
 
-    Images are uint8 (n, height, width, channels), resized as `how` says; ready-made inputs are float32 or int64
-    (n, ...). Labels are class indices int64 (n,), numbers float32 (n, *target_shape), or boxes float32 (n, objects,
-    classes + 4) in pixels of the stored image. Train is shuffled, so that any head of it is a fair sample; other splits
-    keep their order. An input that also is in test or val (equal as stored)
-    is removed from train, and one of val that also is in test from val.
+    Images are uint8 (n, height, width, channels), resized as `how` says; sounds float32 (n, samples) at its rate and
+    length; ready-made inputs float32 or int64 (n, ...). Labels are class indices int64 (n,), numbers float32
+    (n, *target_shape), or boxes float32 (n, objects, classes + 4) in pixels of the stored image. Train is shuffled, so
+    that any head of it is a fair sample; other splits keep their order. An input that also is in test or val (equal as
+    stored) is removed from train, and one of val that also is in test from val.
 
     Args:
         source: folder, .npz file, or file.py:make (whose code is run).
@@ -83,7 +84,7 @@ def materialise(
         order: the same names, where there is no file; None takes the data's own order.
         task: what labels mean, as `open_source` takes it.
         seed: decides splits that the data do not bring, and the order of train.
-        max_skipped: share of all images that may fail to decode.
+        max_skipped: share of all files that may fail to decode.
         trust_code: False refuses file.py:make.
 
     Raises:
@@ -95,7 +96,7 @@ def materialise(
     chosen, origin = _choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])
     dtype: Literal["uint8", "float32", "int64"] = how.dtype if how.identity else "uint8"
-    tally = Tally(sum(len(c.indices) for c in chosen.values()), max_skipped)
+    tally = Tally(sum(len(c.indices) for c in chosen.values()), max_skipped, _WHAT.get(found.kind, "images"))
     _check_room(folder, tally.total * int(np.prod(shape)) * np.dtype(dtype).itemsize)
     _clear(folder)
     with ExitStack() as stack:
@@ -219,7 +220,9 @@ def _joined_digest(inputs: RowWriter, labels: RowWriter | None) -> str:
 def _notes(folder: Path, source: Source, tally: Tally, how: Preprocessing) -> Iterator[str]:
     if tally.skipped:
         named = "; ".join(tally.skipped[:3])
-        yield f"{len(tally.skipped)} of {tally.total} images were skipped because they do not decode: {named}"
+        yield f"{len(tally.skipped)} of {tally.total} {tally.what} were skipped because they do not decode: {named}"
+    if tally.resampled:
+        yield f"{len(tally.resampled)} of {tally.total} {tally.what} were resampled to {how.sample_rate} Hz"
     if tally.duplicates:
         what, same = ("inputs", "values") if how.identity else ("images", "pixels")
         yield (

@@ -1,5 +1,6 @@
 """A first look at a data set, before the model's input size is settled."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, GREY_MODES
 from edgekd.data.readers import LabelKind, label_form, largest_label, open_source
 from edgekd.data.source import Kind, Source
+from edgekd.data.wav import Header
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Dtype
 from edgekd.record import Record
 
-SAMPLE = {"image folder": 200, "npz": 1, "coco": 200, "factory": 32}
+SAMPLE = {"image folder": 200, "wav folder": 1000, "npz": 1, "coco": 200, "factory": 32}
 """How many samples, spread over each split, tell the size; all of one .npz array have the same."""
+USUAL_SHARE = 95
+"""Percent of sounds that are no longer than the usual length: a few long ones would make all the others padding."""
 
 
 class DataFacts(Record):
@@ -28,7 +32,11 @@ class DataFacts(Record):
     channels: int | None
     """Of images; None for other inputs."""
     input_shape: tuple[int, ...] | None
-    """Of one ready-made model input, which nothing is done to; None for images."""
+    """Of one ready-made model input, which nothing is done to; None for images and sounds."""
+    sample_rate: int | None = None
+    """Of sounds, in Hz: the one that most of them have."""
+    seconds: float | None = None
+    """Of sounds: the length that 95 % of them do not exceed."""
     dtype: Dtype
     """Of the model's input: int64 where ready-made inputs are whole numbers."""
     labelled: bool
@@ -54,13 +62,14 @@ def peek(
         BadInput: the data are missing, empty or inconsistent.
     """
     found = open_source(source, classes_file=classes_file, task=task, trust_code=trust_code)
-    images, ready = _sample(found)
-    if not images and not ready:
+    images, sounds, ready = _sample(found)
+    if not images and not sounds and not ready:
         first = next(iter(found.parts.values()))
         count = sum(part.count for part in found.parts.values())
+        what, give = ("WAV files", "WAV") if found.kind == "wav folder" else ("images", "PNG, JPEG or other image")
         raise BadInput(
-            f"{source}: none of the {count} images decodes, as far as looked at, the first being {first.name(0)}; "
-            "give PNG, JPEG or other image files"
+            f"{source}: none of the {count} {what} decodes, as far as looked at, the first being {first.name(0)}; "
+            f"give {give} files"
         )
     if images and ready:
         raise BadInput(f"{source} mixes 8-bit images and inputs of other types; give one of them")
@@ -76,6 +85,8 @@ def peek(
         uniform_size=sizes.pop() if len(sizes) == 1 else None,
         channels=max((channels for _, _, channels in images), default=None),
         input_shape=ready[0].shape if ready else None,
+        sample_rate=Counter(sound.rate for sound in sounds).most_common(1)[0][0] if sounds else None,
+        seconds=_usual_seconds(sounds),
         dtype="int64" if whole else "float32",
         labelled=found.labelled,
         labels=kind[0] if kind else None,
@@ -85,16 +96,28 @@ def peek(
     )
 
 
-def _sample(source: Source) -> tuple[list[tuple[int, int, int]], list[npt.NDArray[Any]]]:
-    """(height, width, channels) of images, and ready-made inputs, spread over every split; broken ones are left out."""
-    images, ready = [], []
+def _usual_seconds(sounds: list[Header]) -> float | None:
+    if not sounds:
+        return None
+    return float(np.percentile([sound.seconds for sound in sounds], USUAL_SHARE, method="higher"))
+
+
+def _sample(source: Source) -> tuple[list[tuple[int, int, int]], list[Header], list[npt.NDArray[Any]]]:
+    """(height, width, channels) of images, headers of sounds, and ready-made inputs, spread over every split; broken
+    ones are left out."""
+    images: list[tuple[int, int, int]] = []
+    sounds: list[Header] = []
+    ready: list[npt.NDArray[Any]] = []
     for part in source.parts.values():
         for at in np.unique(np.linspace(0, part.count - 1, SAMPLE[source.kind]).astype(int)).tolist():
             try:
-                if part.look:
-                    images.append(part.look(at))
+                value = part.look(at) if part.look else part.fetch(at)
+                if isinstance(value, Header):
+                    sounds.append(value)
                     continue
-                value = part.fetch(at)
+                if isinstance(value, tuple):
+                    images.append(value)
+                    continue
                 if isinstance(value, Image.Image):
                     images.append((value.height, value.width, 1 if value.mode in GREY_MODES else 3))
                 elif value.dtype == np.uint8:
@@ -103,4 +126,4 @@ def _sample(source: Source) -> tuple[list[tuple[int, int, int]], list[npt.NDArra
                     ready.append(value)
             except DECODE_ERRORS:
                 continue
-    return images, ready
+    return images, sounds, ready

@@ -10,16 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.boxes import as_boxes, reordered
+from edgekd.data.class_folders import holds_files
 from edgekd.data.classes import listed, order_of, read_classes
 from edgekd.data.coco import has_annotations, read_coco
 from edgekd.data.factory import read_factory
+from edgekd.data.image import SUFFIXES as IMAGE_SUFFIXES
 from edgekd.data.image_folder import read_image_folder
 from edgekd.data.npz import read_npz
 from edgekd.data.source import Kind, Labels, Part, Source, as_classes
+from edgekd.data.wav import SUFFIXES as WAV_SUFFIXES
+from edgekd.data.wav_folder import read_wav_folder
 from edgekd.errors import BadInput
 
 LabelKind = Literal["classes", "numbers", "boxes"]
-FORMS = "a folder of class folders, a folder with a coco.json, a .npz file, or file.py:make"
+FORMS = "a folder of class folders of images or WAV files, a folder with a coco.json, a .npz file, or file.py:make"
 
 
 def open_source(
@@ -69,12 +73,19 @@ def kind_of(source: str) -> Kind:
         return "factory"
     path = Path(source)
     if path.is_dir():
-        return "coco" if has_annotations(path) else "image folder"
+        return _kind_of_folder(path)
     if not path.exists():
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
     if path.suffix.lower() == ".npz":
         return "npz"
     raise BadInput(f"data {source!r} is of no known form; give {FORMS}")
+
+
+def _kind_of_folder(path: Path) -> Kind:
+    if has_annotations(path):
+        return "coco"
+    sounds = not holds_files(path, IMAGE_SUFFIXES) and holds_files(path, WAV_SUFFIXES)
+    return "wav folder" if sounds else "image folder"
 
 
 def label_form(source: Source) -> tuple[LabelKind, tuple[int, ...]] | None:
@@ -133,6 +144,7 @@ def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, 
 
 READERS: dict[Kind, Callable[[str], Source]] = {
     "image folder": read_image_folder,
+    "wav folder": read_wav_folder,
     "npz": read_npz,
     "coco": read_coco,
     "factory": read_factory,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgekd.errors import BadInput
 
-Kind = Literal["image folder", "npz", "coco", "factory"]
+Kind = Literal["image folder", "wav folder", "npz", "coco", "factory"]
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
@@ -21,19 +21,20 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 class Part:
     """One split as it came.
 
-    fetch: index to a Pillow image, a uint8 (height, width, channels) array, or a ready-made model input: an array of
-        another type and any shape, as `as_ready` gives it.
+    fetch: index to a Pillow image, a uint8 (height, width, channels) array, an `edgekd.data.wav.Sound`, or a ready-made
+        model input: an array of another type and any shape, as `as_ready` gives it.
     name: index to what messages call this sample.
     labels: returns class indices int64 (count,), numbers float32 (count, ...), boxes as `Source` says, or None where
         the data are unlabelled; may have to walk through the data.
-    look: index to (height, width, channels) of an image without reading pixels, where that can be had.
+    look: index to (height, width, channels) of an image without reading pixels, or to the header of a WAV file, where
+        that can be had.
     """
 
     count: int
     fetch: Callable[[int], Any]
     name: Callable[[int], str]
     labels: Callable[[], Labels | None]
-    look: Callable[[int], tuple[int, int, int]] | None = None
+    look: Callable[[int], Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from edgekd.exporting.onnx_export import export_onnx
 from edgekd.formats.identify import KIND_NAMES
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.formats.read import LoadedModel
+from edgekd.fronts.fronted import Fronts
 from edgekd.latency.graph import Precision, summarise
 from edgekd.latency.predictor import predict_summary
 from edgekd.students.build import build_student
@@ -36,6 +37,7 @@ def derive_student(
     keep_macs: float | None,
     latency_goal: tuple[DeviceProfile, float] | None,
     seed: int,
+    front: Fronts | None = None,
 ) -> Student:
     """Return the student of `spec` for one model input `example` (1, ...).
 
@@ -43,6 +45,7 @@ def derive_student(
         outputs: numbers in its first output, such as the number of classes.
         keep_macs: share of the teacher's multiply-accumulates; None is `KEEP_MACS`, or what `latency_goal` leaves.
         latency_goal: device and milliseconds that --student auto is pruned to, by estimate; None keeps a share.
+        front: what the student alone takes its inputs through.
 
     Raises:
         UsageError: the student must be pruned from a model that is not trainable.
@@ -55,7 +58,9 @@ def derive_student(
         )
 
     def build(share: float) -> Student:
-        student = build_student(spec, teacher.module, example, num_classes=outputs, keep_macs=share, seed=seed)
+        student = build_student(
+            spec, teacher.module, example, num_classes=outputs, keep_macs=share, seed=seed, front=front
+        )
         check_outputs(student.module, teacher.module, spec, example)
         return student
 

@@ -20,6 +20,7 @@ from edgekd.students.macs import count_macs
 from edgekd.tasks.task import score_of
 from edgekd.teachers.class_order import disagreeing
 from edgekd.teachers.combine import combine
+from edgekd.teachers.front import with_front
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs
 from edgekd.training.plan import without_features
@@ -39,7 +40,7 @@ def gather_teachers(plan: Recipe, teacher: LoadedModel, data: TrainingData) -> n
     if data.task.further_outputs:
         raise UsageError(f"--co-teacher is for models of one output, and those of {data.task.name} have several")
     named = {str(plan.model): teacher.module}
-    named |= {text: _read(Path(text), plan).module for text in plan.co_teacher}
+    named |= {text: with_front(plan, _read(Path(text), plan), data.preprocessing).module for text in plan.co_teacher}
     truth, task = data.val.labels, data.task
     said = {
         name: predict_outputs(each, data.val, data.preprocessing, every_output=task.every_output)

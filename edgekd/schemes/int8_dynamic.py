@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import already_integer, quantized, write_scheme
 from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.spectrum import before_logarithm
 
 DYNAMIC_OPERATORS = ["Gemm", "LSTM", "MatMul"]
 """Without Conv: ConvInteger runs up to ten times slower than float convolution, and some builds lack it."""
@@ -33,6 +35,7 @@ def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None,
             per_channel=numerics.per_channel,
             reduce_range=numerics.reduce_range,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=before_logarithm(onnx.load(prepared)),
         )
 
     graph, notes = quantized(model, quantize)

@@ -12,6 +12,7 @@ from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import already_integer, input_shape, quantized, write_scheme
 from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.spectrum import before_logarithm
 
 NO_INTEGER_KERNEL = {
     "BatchNormalization",
@@ -53,6 +54,7 @@ def int8_static(model: Path, out: Path, *, calibration: CalibrationData | None, 
             reduce_range=numerics.reduce_range,
             activation_type=QuantType.QInt8 if numerics.activations == "int8" else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=before_logarithm(onnx.load(prepared)),
         )
 
     graph, notes = quantized(model, quantize)

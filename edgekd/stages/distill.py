@@ -23,6 +23,7 @@ from edgekd.distillation.gradual import prune_in_steps
 from edgekd.distillation.judge import judgement
 from edgekd.distillation.lineage import born_again, gather_teachers, with_assistant
 from edgekd.distillation.planning import decided_once, plan_training, wanted_losses
+from edgekd.distillation.reduction import student_front
 from edgekd.distillation.seeds import Bout, outputs_on, score_seeds, settle_features, train_bouts
 from edgekd.distillation.tuning import tune
 from edgekd.errors import UsageError
@@ -107,6 +108,8 @@ def distill(
     """
     spec = plan.student or "auto"
     example = torch.from_numpy(preprocessing.zeros(1))
+    data = TrainingData(open_split(loaded / "data", "train"), open_split(loaded / "data", "val"), preprocessing, task)
+    front = student_front(plan, teacher.module, data)
 
     def derive(offset: int) -> Student:
         return derive_student(
@@ -117,12 +120,12 @@ def distill(
             keep_macs=plan.keep_macs,
             latency_goal=latency_goal,
             seed=plan.seed + offset,
+            front=front,
         )
 
     student = derive(0)
     for note in (student.origin, *student.notes):
         log.info("student: %s", note)
-    data = TrainingData(open_split(loaded / "data", "train"), open_split(loaded / "data", "val"), preprocessing, task)
     with _contest(folder, plan, student, gather_teachers(plan, teacher, data), data, listen) as setting:
         if plan.prune_steps > 1:
             student = prune_in_steps(setting, teacher.module, student, plan.prune_steps)

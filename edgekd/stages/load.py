@@ -18,6 +18,7 @@ from edgekd.distillation.synthesis import settle_source
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel, read_model
+from edgekd.fronts.table import parse_front
 from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
@@ -29,13 +30,17 @@ from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number
 from edgekd.tasks.table import find_task, settle_task
 from edgekd.tasks.task import Task, score_of
+from edgekd.teachers.front import put_front, with_front
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import joined, predict_outputs
 from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
 
-_PREPROCESSING_OPTIONS = ("input_size", "mean", "std", "scale", "channels", "resize", "crop")
+_PREPROCESSING_OPTIONS = (
+    *("input_size", "mean", "std", "scale", "channels", "resize", "crop"),
+    *("sample_rate", "duration"),
+)
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 """What modules raise on inputs that they do not take."""
 
@@ -77,7 +82,7 @@ def open_teacher(plan: Recipe) -> LoadedModel:
 
 def reopen_teacher(plan: Recipe, loaded: Loaded, folder: Path) -> LoadedModel:
     """Read the teacher again, as the load stage left it in `folder`; cheap enough for every stage that needs it."""
-    teacher = open_teacher(plan)
+    teacher = with_front(plan, open_teacher(plan), loaded.preprocessing)
     if not plan.adapt_teacher:
         return teacher
     return with_adapted_weights(teacher, folder, loaded.preprocessing, classes=loaded.outputs)
@@ -94,7 +99,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     """
     teacher = open_teacher(plan)
     facts = _look(plan)
-    preprocessing = _settle_preprocessing(plan, teacher, facts)
+    teacher, preprocessing = put_front(plan, teacher, _settle_preprocessing(plan, teacher, facts))
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
     if plan.adapt_teacher:
@@ -144,6 +149,8 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
 def _look(plan: Recipe) -> DataFacts | None:
     if plan.task is not None:
         find_task(plan.task)
+    for text in plan.student_input:
+        parse_front(text)
     if plan.data is None:
         return None
     return peek(plan.data, classes_file=Path(plan.classes) if plan.classes else None, task=plan.task)
@@ -157,7 +164,7 @@ def _settle_preprocessing(plan: Recipe, teacher: LoadedModel, facts: DataFacts |
         metadata=teacher.metadata,
         timm_config=timm_config,
         facts=facts,
-        input_shape=teacher.input_shape,
+        input_shape=None if plan.front else teacher.input_shape,
         input_dtype=teacher.input_dtype,
     )
 

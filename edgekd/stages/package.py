@@ -155,6 +155,7 @@ def _readme(
         "boxes": boxes,
         "postprocessing": POSTPROCESSING,
         "sample_shape": how.shape if how.identity else (how.height, how.width, how.channels),
+        "sound": how.identity and how.sample_rate is not None,
         "images": not how.identity and how.channels in (1, 3),
         "box": _box(how),
     }

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import BadInput, UsageError
+from edgekd.fronts.fronted import Fronted, parted
+from edgekd.fronts.table import rebuild_fronts
 from edgekd.students.in_blocks import prune_in_blocks
 from edgekd.students.macs import count_macs, count_params
 from edgekd.students.student import Student, changed_layers, outputs_of, resized
@@ -97,6 +99,13 @@ def rebuild(teacher: nn.Module, example: Tensor, plan: dict[str, Any]) -> nn.Mod
     return REBUILDERS[plan["mode"]](teacher, example, plan).eval()
 
 
+def _fronted(teacher: nn.Module, example: Tensor, plan: dict[str, Any]) -> nn.Module:
+    front = rebuild_fronts(plan, example)
+    with torch.no_grad():
+        reduced = front(example)
+    return Fronted(front, rebuild(parted(teacher)[1], reduced, plan["body"]))
+
+
 def _resize(teacher: nn.Module, example: Tensor, plan: dict[str, Any]) -> nn.Module:
     return resized(teacher, plan["layers"])
 
@@ -105,5 +114,6 @@ REBUILDERS: dict[str, Callable[[nn.Module, Tensor, dict[str, Any]], nn.Module]] 
     "whole": _resize,
     "in blocks": _resize,
     "architecture": lambda teacher, example, plan: architecture_from_plan(plan, example),
+    "fronted": _fronted,
     "teacher": lambda teacher, example, plan: copy.deepcopy(teacher),
 }

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from edgekd.fronts.fronted import Fronts
 from edgekd.training.taps import INPUT, first_tensor, layers_that_run
 
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
@@ -32,13 +33,15 @@ class Anatomy:
     """What runs in a network before its head, in the order in which it finishes.
 
     `head` is the input of the last linear layer, where that is one vector (batch, width). `levels` holds by layer the
-    nesting depth, 0 at the top, of the outermost container whose result the layer gives.
+    nesting depth, 0 at the top, of the outermost container whose result the layer gives. `taken` is the shape of one
+    input, behind the front where there is one.
     """
 
     module: nn.Module
     layers: tuple[Layer, ...]
     head: Layer | None
     levels: dict[str, int]
+    taken: Shape
 
 
 @dataclass(frozen=True)
@@ -52,27 +55,31 @@ class _Event:
 def watch(module: nn.Module, example: torch.Tensor) -> Anatomy:
     """Run `module` in eval mode on three and on two of the inputs `example` (batch, ...), and say what ran.
 
-    Left out are layers whose output does not begin with the batch, and everything from the last weighted layer on,
-    which makes the network's own output.
+    Left out are fronts, layers whose output does not begin with the batch, and everything from the last weighted layer
+    on, which makes the network's own output.
     """
     three, two = _events(module, example[:3]), _events(module, example[:2])
     names = [name for name in three if name in two and (three[name].given[:1], two[name].given[:1]) == ((3,), (2,))]
+    fronts = [name for name in names if isinstance(module.get_submodule(name), Fronts)]
+    taken = three[fronts[-1]].given[1:] if fronts else tuple(example.shape[1:])
+    names = [name for name in names if not any(f"{name}.".startswith(f"{front}.") for front in fronts)]
     weighted = [name for name in names if isinstance(module.get_submodule(name), WEIGHTED)]
     last = weighted[-1] if weighted else None
     before = names[: names.index(last)] if last else []
     head = None
     if last and isinstance(module.get_submodule(last), nn.Linear) and len(three[last].taken) == 2:
         head = Layer(last + INPUT, three[last].taken[1:])
-    return Anatomy(module, tuple(Layer(name, three[name].given[1:]) for name in before), head, _levels(before))
+    return Anatomy(module, tuple(Layer(name, three[name].given[1:]) for name in before), head, _levels(before), taken)
 
 
-def stages_by_stride(anatomy: Anatomy, image: Shape) -> dict[Stride, Layer]:
+def stages_by_stride(anatomy: Anatomy) -> dict[Stride, Layer]:
     """Return the layer that stands for each output stride, from fine to coarse, as log2 (vertical, horizontal).
 
-    `image` is (channels, height, width). Of the feature maps at a stride it is the last one on the outermost level: the
+    Of the feature maps at a stride it is the last one on the outermost level: the
     result of a stage, not a part of the next block that has not come to its own stride yet. Empty where the network
-    does not end in feature maps.
+    takes no images (channels, height, width), or does not end in feature maps.
     """
+    image = anatomy.taken
     grids = [layer for layer in anatomy.layers if len(layer.shape) > 1 and math.prod(layer.shape[1:]) > 1]
     if len(image) != 3 or not grids or _stride(grids[-1].shape, image) is None:
         return {}

@@ -68,7 +68,7 @@ def find_pairs(student: nn.Module, teacher: nn.Module, example: torch.Tensor) ->
     """
     _check_samples(example)
     ours, theirs = watch(student, example), watch(teacher, example)
-    measured = _measure(_candidates(ours, theirs, tuple(example.shape[1:])), student, teacher, example)
+    measured = _measure(_candidates(ours, theirs), student, teacher, example)
     floor = _floor(example)
     kept = tuple(pair for pair in measured if pair.cka >= floor)
     notes = [
@@ -117,7 +117,7 @@ def feature_similarity(student: nn.Module, teacher: nn.Module, example: torch.Te
     if len(example) < MIN_SAMPLES:
         return {}
     ours, theirs = watch(student, example), watch(teacher, example)
-    measured = _measure(_candidates(ours, theirs, tuple(example.shape[1:])), student, teacher, example)
+    measured = _measure(_candidates(ours, theirs), student, teacher, example)
     return {f"{pair.student}={pair.teacher}": pair.cka for pair in measured}
 
 
@@ -130,9 +130,9 @@ def describe(pairs: Iterable[Pair]) -> list[str]:
     ]
 
 
-def _candidates(ours: Anatomy, theirs: Anatomy, given: tuple[int, ...]) -> list[tuple[str, str]]:
+def _candidates(ours: Anatomy, theirs: Anatomy) -> list[tuple[str, str]]:
     """Names of student and teacher layers that stand at the same place, from input to output."""
-    here, there = stages_by_stride(ours, given), stages_by_stride(theirs, given)
+    here, there = stages_by_stride(ours), stages_by_stride(theirs)
     common = [stride for stride in here if stride in there][-MAX_STAGES:]
     pairs = [(here[stride].name, there[stride].name) for stride in common]
     if not here and not there:

@@ -75,6 +75,8 @@ def prepare(
     """
     check_batch(min(plan.batch_size, len(data.train)))
     fabric = Fabric(accelerator=place, precision=cast(Any, plan.precision), **fabric_options())
+    # Fabric would round inputs and targets to bfloat16 as they come, waveforms too; autocast rounds what products take.
+    fabric.strategy.precision.convert_input = lambda data: data  # type: ignore[method-assign]
     fabric.launch()
     plan = _usable(plan, data, teacher)
     augment = "none" if data.preprocessing.identity else plan.augment

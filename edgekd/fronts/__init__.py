@@ -1,0 +1,1 @@
+"""What stands before a network inside its graph: frames of sound, smaller images, fewer numbers. No weight learns."""

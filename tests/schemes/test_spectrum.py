@@ -1,0 +1,78 @@
+"""Which nodes count as the way to a spectrum, and that int8 leaves them alone."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edgekd.device import resolve
+from edgekd.exporting.onnx_export import export_onnx
+from edgekd.fronts.fronted import Fronted
+from edgekd.fronts.place import Place
+from edgekd.fronts.table import build_fronts, parse_front
+from edgekd.parity import sqnr_db
+from edgekd.runtimes import predict_all
+from edgekd.schemes import int8_static as module
+from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.spectrum import before_logarithm
+
+
+def exported(net: nn.Module, example: torch.Tensor, path: Path) -> onnx.ModelProto:
+    export_onnx(net.eval(), example, path, max_opset=20, max_ir=10)
+    return onnx.load(path)
+
+
+class LateLog(nn.Module):
+    """A network that happens to end in the logarithm of a square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(20, 20), nn.Linear(20, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.last(self.first(x).relu()).square() + 1).log()
+
+
+def audio_net() -> nn.Module:
+    torch.manual_seed(0)
+    front = build_fronts([parse_front("log_mel=16"), parse_front("channel")], Place((4000,), 8000))
+    body = nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()),
+        nn.Linear(128, 5),
+    )
+    return Fronted(front, body)
+
+
+def sounds(count: int) -> np.ndarray:
+    """Tones of 40 dB of difference in loudness."""
+    rng, time = np.random.default_rng(0), np.arange(4000) / 8000
+    loud = 10 ** rng.uniform(-2, 0, (count, 1))
+    return (loud * np.sin(2 * np.pi * rng.uniform(100, 3000, (count, 1)) * time)).astype(np.float32)
+
+
+def test_the_way_to_the_logarithm_is_found_and_a_networks_own_is_not(tmp_path):
+    graph = exported(audio_net(), torch.from_numpy(sounds(1)), tmp_path / "a.onnx")
+    names = set(before_logarithm(graph))
+    inside = [node.op_type for node in graph.graph.node if node.name in names]
+    assert sorted(inside) == ["Clip", "Conv", "Log", "MatMul", "Mul", "Pad", "Unsqueeze"]
+    assert before_logarithm(exported(LateLog(), torch.zeros(1, 20), tmp_path / "b.onnx")) == []
+
+
+def test_int8_is_sound_with_a_float_spectrum_and_broken_without(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    exported(audio_net(), torch.from_numpy(sounds(1)), tmp_path / "float.onnx")
+    inputs, numerics = sounds(64), resolve("raspberry-pi-5").profile.numerics
+    reference = predict_all(tmp_path / "float.onnx", [inputs])[0]
+
+    def signal(name: str) -> float:
+        done = module.int8_static(
+            tmp_path / "float.onnx", tmp_path / name, calibration=CalibrationData(inputs), numerics=numerics
+        )
+        assert done.file == name
+        return sqnr_db(reference, predict_all(tmp_path / name, [inputs])[0])
+
+    kept = signal("kept.onnx")
+    monkeypatch.setattr(module, "before_logarithm", lambda graph: [])
+    assert kept > 20 and kept > signal("whole.onnx") + 10
