@@ -15,6 +15,16 @@ from edgekd.record import Record
 Dtype = Literal["float32", "int64"]
 
 
+class Tokens(Record):
+    """How text becomes the model's input. The file is in the artifact, and cuts and pads to `length` by itself."""
+
+    file: str
+    sha256: str
+    length: int
+    pad: int
+    """Id of the token that fills up shorter texts."""
+
+
 class Preprocessing(Record):
     """Decoded 8-bit image to model input, or ready-made inputs as they are. `origin` says where each setting came from.
 
@@ -37,6 +47,10 @@ class Preprocessing(Record):
     """Shape of one ready-made input, of any rank."""
     dtype: Dtype = "float32"
     """Type of the model's input; int64 for token ids and other indices."""
+    tokens: Tokens | None = None
+    """Of models of text."""
+    columns: tuple[str, ...] = ()
+    """Of models of a table's numbers: what each number of the input is."""
     origin: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -56,8 +70,10 @@ class Preprocessing(Record):
 
     def as_json(self) -> str:
         """The record as the artifact holds it: of ready-made inputs nothing that only images have."""
-        ready = {"identity", "input_shape", "dtype", "origin"}
-        kept = ready if self.input_shape is not None else set(type(self).model_fields) - {"input_shape"}
+        own = {name for name in ("tokens", "columns") if getattr(self, name)}
+        ready = {"identity", "input_shape", "dtype", "origin", *own}
+        images = set(type(self).model_fields) - {"input_shape", "tokens", "columns"}
+        kept = ready if self.input_shape is not None else images
         return self.model_dump_json(indent=1, include=kept)
 
 

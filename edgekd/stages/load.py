@@ -11,6 +11,7 @@ import torch
 from edgekd.data.classes import agreed_order, check_classes
 from edgekd.data.materialise import DataManifest, materialise
 from edgekd.data.peek import DataFacts, peek
+from edgekd.data.reading import Reading
 from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
@@ -29,9 +30,11 @@ from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number
 from edgekd.tasks.table import find_task, settle_task
 from edgekd.tasks.task import Task, score_of
+from edgekd.text_inputs import settle_text
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs
 from edgekd.training.outputs import outputs_of
+from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +96,13 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         BadInput: the model or data cannot be used, they disagree, or the teacher scores no better than chance.
     """
     teacher = open_teacher(plan)
-    facts = _look(plan)
+    text = settle_text(plan, teacher)
+    teacher = text.shaped(teacher)
+    facts = _look(plan, text.reading)
     preprocessing = _settle_preprocessing(plan, teacher, facts)
+    preprocessing = text.described(preprocessing, facts.columns if facts else ())
+    if preprocessing.tokens:
+        write_atomic(folder / preprocessing.tokens.file, text.tokenizer.encode())
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
     if plan.adapt_teacher:
@@ -110,7 +118,9 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     notes = (*made, *notes)
     manifest = None
     if source:
-        manifest = _write_splits(folder / "data", source, plan, preprocessing, task, order, shapes[0], listen)
+        manifest = _write_splits(
+            folder / "data", source, plan, text.reading, preprocessing, task, order, shapes[0], listen
+        )
     if plan.adapt_teacher:
         train, val = open_split(folder / "data", "train"), open_split(folder / "data", "val")
         data = TrainingData(train, val, preprocessing, task)
@@ -139,12 +149,13 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     )
 
 
-def _look(plan: Recipe) -> DataFacts | None:
+def _look(plan: Recipe, reading: Reading) -> DataFacts | None:
     if plan.task is not None:
         find_task(plan.task)
     if plan.data is None:
         return None
-    return peek(plan.data, classes_file=Path(plan.classes) if plan.classes else None, task=plan.task)
+    classes = Path(plan.classes) if plan.classes else None
+    return peek(plan.data, classes_file=classes, task=plan.task, reading=reading)
 
 
 def _settle_preprocessing(plan: Recipe, teacher: LoadedModel, facts: DataFacts | None) -> Preprocessing:
@@ -209,6 +220,7 @@ def _write_splits(
     folder: Path,
     source: str,
     plan: Recipe,
+    reading: Reading,
     preprocessing: Preprocessing,
     task: Task,
     order: tuple[str, ...] | None,
@@ -224,6 +236,7 @@ def _write_splits(
         classes_file=Path(plan.classes) if plan.classes else None,
         order=order,
         task=task.name,
+        reading=reading,
         seed=plan.seed,
         progress=listen,
     )
