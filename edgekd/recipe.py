@@ -35,9 +35,13 @@ def _option(default: Any, panel: str, text: str, **limits: Any) -> Any:
 class Recipe(Record):
     """Every setting of a run. Paths are as the user wrote them; None means "decide and say so"."""
 
-    model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors, .onnx, or a text encoder's folder.")
+    model: str | None = Field(
+        None, description="The trained model: .pt2, .pt, .pth, .safetensors, .onnx, or a text encoder's folder."
+    )
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
-    data: str | None = _option(None, MODEL, "Folder of class folders; a .npz, .csv, .tsv or .parquet file; or file.py:make_data.")
+    data: str | None = _option(
+        None, MODEL, "Folder of class folders; a .npz, .csv, .tsv or .parquet file; or file.py:make_data."
+    )
     synthesise: int | None = _option(
         None,
         MODEL,
@@ -123,7 +127,9 @@ class Recipe(Record):
     )
 
     tokenizer: str | None = _option(
-        None, TABLES, "tokenizer.json, or BERT's vocab.txt, that the model was trained with [default: the model folder's]."
+        None,
+        TABLES,
+        "tokenizer.json, or BERT's vocab.txt, that the model was trained with [default: the model folder's].",
     )
     max_length: int | None = _option(
         None, TABLES, "Tokens that every text is cut or padded to [default: holds 99.5 % of the texts whole].", ge=2

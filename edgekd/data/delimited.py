@@ -93,7 +93,9 @@ def _lines(path: Path, file: TextIO) -> Iterator[str]:
         if not line:
             return
         if len(line) > MAX_LINE:
-            raise BadInput(f"{path.name} line {number} is longer than {MAX_LINE:,} characters; is this a table of text?")
+            raise BadInput(
+                f"{path.name} line {number} is longer than {MAX_LINE:,} characters; is this a table of text?"
+            )
         if "\0" in line:
             raise BadInput(f"{path.name} line {number} holds a NUL byte; save the file as UTF-8 text")
         yield line

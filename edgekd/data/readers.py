@@ -112,10 +112,11 @@ def _encoded(source: str, found: Source, reading: Reading) -> Source:
     encode = reading.encode
     if encode is None:
         raise BadInput(f"{source} holds text, which the model's own tokenizer must read; give --tokenizer FILE")
-    parts = {
-        name: replace(part, fetch=lambda at, part=part: encode(part.fetch(at))) for name, part in found.parts.items()
-    }
-    return replace(found, parts=parts, text=False)
+
+    def encoded(part: Part) -> Part:
+        return replace(part, fetch=lambda at: encode(part.fetch(at)))
+
+    return replace(found, parts={name: encoded(part) for name, part in found.parts.items()}, text=False)
 
 
 def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, task: str | None) -> Part:

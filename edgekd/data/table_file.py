@@ -4,7 +4,6 @@ One column is the label. Where one holds text, that is the input; else all the o
 file. Labels that are whole numbers are classes, other numbers are to be predicted, and words are the classes' names.
 """
 
-import math
 from array import array
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -19,12 +18,12 @@ from edgekd.data.image import SUFFIXES
 from edgekd.data.parquet import read_parquet
 from edgekd.data.reading import Reading, Table
 from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, SplitName
+from edgekd.data.table_labels import Cells, interpret, label_cell
 from edgekd.errors import BadInput, did_you_mean
 
 MAX_BYTES = 2**31
 LABELS, TEXTS = ("label", "target"), ("text", "sentence")
 LIKELY_LABELS = {"labels", "targets", "class", "classes", "category", "y", "sentiment"}
-LONGEST_CLASS = 200
 SPLIT_STEMS: dict[str, SplitName] = {
     **{"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 }
@@ -51,11 +50,10 @@ def read_tables(source: str, reading: Reading) -> Source:
         if missing:
             raise BadInput(f"{table.name} has no column {missing[0]!r}, which {tables['train'].name} has; give both")
     found = {name: _read(table, inputs, label, text) for name, table in tables.items()}
-    labels, classes = _labels({name: (tables[name], raw, lines) for name, (_, raw, lines) in found.items()})
+    given = {name: Cells(tables[name], raw, lines) for name, (_, raw, lines) in found.items() if raw is not None}
+    labels, classes = interpret(given)
     unread = [name for name in tables["train"].columns if name not in used]
-    parts = {
-        name: _part(tables[name], values, lines, labels.get(name)) for name, (values, _, lines) in found.items()
-    }
+    parts = {name: _part(tables[name], values, lines, labels.get(name)) for name, (values, _, lines) in found.items()}
     notes = (f"columns not read: {listed(unread)}",) if unread else ()
     columns = () if text else inputs
     return Source("table", parts, bool(label), classes, notes, text=text, columns=columns)
@@ -136,7 +134,7 @@ def _read(
     for line, cells in table.rows(wanted):
         lines.append(line)
         if label is not None:
-            labels.append(_given(cells[-1], table, line, label))
+            labels.append(label_cell(cells[-1], table, line, label))
         if text:
             texts.append(_text(cells[0], table, line, inputs[0]))
         else:
@@ -146,17 +144,6 @@ def _read(
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is named when it is used
         values = texts if text else np.frombuffer(numbers).astype(np.float32).reshape(len(lines), len(inputs))
     return values, labels if label is not None else None, lines
-
-
-def _given(cell: Any, table: Table, line: int, column: str) -> Any:
-    value = cell.strip() if isinstance(cell, str) else cell
-    if value is None or value == "":
-        raise BadInput(f"{table.at(line, column)}: no label; label every sample, or leave the column out")
-    if not isinstance(value, str | int | float):
-        raise BadInput(f"{table.at(line, column)}: a {type(value).__name__}, not a label; give a number or a name")
-    if isinstance(value, str) and len(value) > LONGEST_CLASS:
-        raise BadInput(f"{table.at(line, column)}: a label of {len(value)} characters; name the label's column")
-    return value
 
 
 def _text(cell: Any, table: Table, line: int, column: str) -> str:
@@ -173,46 +160,6 @@ def _number(cell: Any, table: Table, line: int, column: str) -> float:
             f"{table.at(line, column)}: {str(cell)[:40]!r} is not a number; mend it, or where this is the text to "
             "classify, name it with --text-column"
         ) from None
-
-
-def _labels(
-    found: dict[SplitName, tuple[Table, list[Any] | None, "array[int]"]],
-) -> tuple[dict[SplitName, Labels], tuple[str, ...] | None]:
-    """Labels of every split as indices or numbers, and the classes' names where words are their labels."""
-    raw = {name: values for name, (_, values, _) in found.items() if values is not None}
-    for kind, convert in ((np.int64, _whole), (np.float32, _real)):
-        numbers = {name: [convert(value) for value in values] for name, values in raw.items()}
-        if all(number is not None for values in numbers.values() for number in values):
-            labels = {name: np.array(values, kind) for name, values in numbers.items()}
-            for name, values in labels.items():
-                table, _, lines = found[name]
-                broken = np.flatnonzero(~np.isfinite(values))
-                if len(broken):
-                    raise BadInput(f"{table.at(lines[broken[0]])}: the label is not finite; mend or remove that sample")
-            return labels, None
-    classes = tuple(sorted({str(value) for value in raw["train"]}))
-    index = {name: at for at, name in enumerate(classes)}
-    for name, values in raw.items():
-        unknown = sorted({str(value) for value in values} - set(index))
-        if unknown:
-            raise BadInput(f"{found[name][0].name} has classes that {found['train'][0].name} lacks: {listed(unknown)}")
-    return {name: np.array([index[str(v)] for v in values], np.int64) for name, values in raw.items()}, classes
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        number = int(value) if not isinstance(value, float) else None
-    except ValueError:
-        return None
-    return number if number is not None and abs(number) < 2**63 else None
-
-
-def _real(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if not math.isfinite(number) or abs(number) < np.finfo(np.float32).max else math.inf
 
 
 def _part(

@@ -22,7 +22,7 @@ FILES = ("tokenizer.json", "vocab.txt")
 PADS = ("[PAD]", "<pad>", "<|pad|>", "<PAD>", "[pad]")
 MAX_BYTES = 2**27
 COVERED = 99.5
-"""Per cent of the texts that are not cut. Time on the device grows with the length, so the few longest do not set it."""
+"""Per cent of the texts that are not cut: time grows with the length, so the few longest do not set it."""
 MULTIPLE = 8
 """Lengths are rounded up to what a kernel's vectors hold."""
 LONGEST_SETTLED = 512
@@ -130,9 +130,7 @@ def fix_length(tokenizer: "Tokenizer", length: int, pad: int) -> Encode:
     padding = tokenizer.padding or {}
     token = padding.get("pad_token") or tokenizer.id_to_token(pad) or PADS[0]
     tokenizer.enable_truncation(length)
-    tokenizer.enable_padding(
-        direction=padding.get("direction", "right"), pad_id=pad, pad_token=token, length=length
-    )
+    tokenizer.enable_padding(direction=padding.get("direction", "right"), pad_id=pad, pad_token=token, length=length)
 
     def encode(text: str) -> npt.NDArray[np.int64]:
         return np.array(tokenizer.encode(text).ids, np.int64)

@@ -23,7 +23,15 @@ MAX_CONFIG = 2**22
 MAX_SIZE = 2**17
 """Of anything in a configuration that is counted: larger vocabularies, widths or depths are no model for a device."""
 MAX_VOCABULARY = 2**21
-PADDED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "mpnet", "roberta-prelayernorm")
+PADDED_POSITIONS = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "xlm-roberta-xl",
+    "longformer",
+    "mpnet",
+    "roberta-prelayernorm",
+)
 """Their positions count from behind the padding token's id, so they have that many fewer."""
 GENERIC_NAME = "LABEL_"
 """What transformers calls classes that nobody has named."""
@@ -64,8 +72,8 @@ def read_encoder(kind: FileKind) -> tuple[Encoder, dict[str, Any]]:
     weights = weights_in(root)
     assert weights is not None  # as `identify` found
     _fill(root, module, read_checkpoint(identify(weights)).tensors)
-    pad = config.get("pad_token_id")
-    if not _is_count(pad):
+    pad = _count(config, "pad_token_id")
+    if pad is None:
         raise BadInput(f"{root}/config.json has no pad_token_id, and texts differ in length; write which id is padding")
     stated = {"labels": _labels(config), "pad": pad, "max_length": _positions(config)}
     return Encoder(module, pad).eval(), {name: value for name, value in stated.items() if value is not None}
@@ -117,9 +125,8 @@ def _build(root: Path, config: dict[str, Any]) -> nn.Module:
     try:
         with quiet_torch(), torch.random.fork_rng(devices=[]):
             settled = transformers.AutoConfig.for_model(**config)
-            module: nn.Module = transformers.AutoModelForSequenceClassification.from_config(
-                settled, attn_implementation="eager", trust_remote_code=False
-            )
+            build: Any = transformers.AutoModelForSequenceClassification.from_config
+            module: nn.Module = build(settled, attn_implementation="eager", trust_remote_code=False)
     except Exception as error:  # transformers raises anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadInput(f"{root}: transformers cannot build a text classifier of this ({reason})") from error
@@ -165,7 +172,9 @@ def _first(names: list[str]) -> str:
 def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
     """Names in the order of the outputs, where somebody has given any."""
     named = config.get("id2label")
-    if not isinstance(named, dict) or not all(isinstance(name, str) and 0 < len(name) <= 500 for name in named.values()):
+    if not isinstance(named, dict) or not all(
+        isinstance(name, str) and 0 < len(name) <= 500 for name in named.values()
+    ):
         return None
     ordered = tuple(named.get(str(at)) for at in range(len(named)))
     complete = len(set(ordered)) == len(ordered) > 1 and None not in ordered
@@ -174,12 +183,12 @@ def _labels(config: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _positions(config: dict[str, Any]) -> int | None:
-    found = config.get("max_position_embeddings")
-    if not _is_count(found):
+    found, pad = _count(config, "max_position_embeddings"), _count(config, "pad_token_id")
+    if found is None:
         return None
-    taken = config["pad_token_id"] + 1 if config["model_type"] in PADDED_POSITIONS else 0
-    return max(1, int(found) - taken)
+    return max(1, found - (pad or 0) - 1) if config["model_type"] in PADDED_POSITIONS else found
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+def _count(config: dict[str, Any], name: str) -> int | None:
+    value = config.get(name)
+    return value if type(value) is int and value >= 0 else None

@@ -10,16 +10,15 @@ import torch
 
 from edgekd.data.classes import agreed_order, check_classes
 from edgekd.data.materialise import DataManifest, materialise
-from edgekd.data.peek import DataFacts, peek
+from edgekd.data.peek import DataFacts
 from edgekd.data.reading import Reading
 from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
 from edgekd.distillation.synthesis import settle_source
 from edgekd.errors import BadInput
-from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel, read_model
-from edgekd.input_options import resolve_preprocessing
+from edgekd.model_inputs import settle_inputs
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
@@ -28,17 +27,14 @@ from edgekd.results import Figures
 from edgekd.students.macs import count_macs
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number
-from edgekd.tasks.table import find_task, settle_task
+from edgekd.tasks.table import settle_task
 from edgekd.tasks.task import Task, score_of
-from edgekd.text_inputs import settle_text
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs
 from edgekd.training.outputs import outputs_of
-from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
 
-_PREPROCESSING_OPTIONS = ("input_size", "mean", "std", "scale", "channels", "resize", "crop")
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 """What modules raise on inputs that they do not take."""
 
@@ -96,13 +92,8 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         BadInput: the model or data cannot be used, they disagree, or the teacher scores no better than chance.
     """
     teacher = open_teacher(plan)
-    text = settle_text(plan, teacher)
-    teacher = text.shaped(teacher)
-    facts = _look(plan, text.reading)
-    preprocessing = _settle_preprocessing(plan, teacher, facts)
-    preprocessing = text.described(preprocessing, facts.columns if facts else ())
-    if preprocessing.tokens:
-        write_atomic(folder / preprocessing.tokens.file, text.tokenizer.encode())
+    inputs = settle_inputs(folder, plan, teacher)
+    facts, preprocessing = inputs.facts, inputs.preprocessing
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
     if plan.adapt_teacher:
@@ -119,7 +110,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     manifest = None
     if source:
         manifest = _write_splits(
-            folder / "data", source, plan, text.reading, preprocessing, task, order, shapes[0], listen
+            folder / "data", source, plan, inputs.reading, preprocessing, task, order, shapes[0], listen
         )
     if plan.adapt_teacher:
         train, val = open_split(folder / "data", "train"), open_split(folder / "data", "val")
@@ -146,28 +137,6 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         synthesised=bool(source) and not plan.data,
         teacher=figures,
         notes=(*teacher.notes, *(manifest.notes if manifest else ()), *_unscored(task, shapes), *notes),
-    )
-
-
-def _look(plan: Recipe, reading: Reading) -> DataFacts | None:
-    if plan.task is not None:
-        find_task(plan.task)
-    if plan.data is None:
-        return None
-    classes = Path(plan.classes) if plan.classes else None
-    return peek(plan.data, classes_file=classes, task=plan.task, reading=reading)
-
-
-def _settle_preprocessing(plan: Recipe, teacher: LoadedModel, facts: DataFacts | None) -> Preprocessing:
-    options = {name: getattr(plan, name) for name in _PREPROCESSING_OPTIONS}
-    timm_config = architecture_metadata(plan.arch) if plan.arch else {}
-    return resolve_preprocessing(
-        {name: value for name, value in options.items() if value is not None},
-        metadata=teacher.metadata,
-        timm_config=timm_config,
-        facts=facts,
-        input_shape=teacher.input_shape,
-        input_dtype=teacher.input_dtype,
     )
 
 

@@ -38,7 +38,7 @@ def keep_layers(teacher: nn.Module, example: Tensor, stack: str, *, keep_macs: f
     kept = int(keep_macs * depth + 1e-9)
     if kept < 1:
         raise BadInput(
-            f"{keep_macs:.0%} of the teacher's {depth} layers is less than one; keep at least {1 / depth:.0%}, or take a "
+            f"{keep_macs:.0%} of the teacher's {depth} layers is under one; keep {1 / depth:.0%} or more, or take a "
             "smaller network with --student file.py:build"
         )
     chosen = [at * depth // kept for at in range(kept)]

@@ -1,4 +1,4 @@
-"""How text becomes the inputs of this model: which tokenizer, which length, and whether both fit it."""
+"""How data become the inputs of this model: pixels as it was trained on them, text by its own tokenizer, or as is."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,15 +10,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgekd.data.reading import Reading
+from edgekd.data.peek import DataFacts, peek
 from edgekd.data.readers import kind_of
+from edgekd.data.reading import Encode, Reading
 from edgekd.data.source import Part
 from edgekd.data.table_file import read_tables
 from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, settle_length, tokenizer_file
 from edgekd.errors import BadInput, UsageError
+from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel
+from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, Tokens
 from edgekd.recipe import Recipe
+from edgekd.tasks.table import find_task
+from edgekd.workspace import write_atomic
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,35 +33,69 @@ MEASURED = 5000
 """Texts of train, evenly spread, whose lengths tell what is needed."""
 
 
+_OPTIONS = ("input_size", "mean", "std", "scale", "channels", "resize", "crop")
+
+
 @dataclass(frozen=True)
-class TextInputs:
-    """What reads the data's tables. `tokens` is None where there is no text; `origin` says where its settings came
-    from, and `tokenizer` is the content of the file that goes into the artifact."""
+class ModelInputs:
+    """What a first look at the data and the model settles. `facts` is None without data."""
 
+    facts: DataFacts | None
     reading: Reading
-    tokens: Tokens | None = None
-    tokenizer: str = ""
-    origin: dict[str, str] | None = None
-
-    def described(self, how: Preprocessing, columns: tuple[str, ...]) -> Preprocessing:
-        """The preprocessing with what is known of tokens or of a table's columns."""
-        return how.model_copy(
-            update={"tokens": self.tokens, "columns": columns, "origin": {**how.origin, **(self.origin or {})}}
-        )
-
-    def shaped(self, teacher: LoadedModel) -> LoadedModel:
-        """The teacher with the length that its inputs are given, where it takes any and there are no data to tell."""
-        open_length = teacher.input_shape == (None, None)
-        return replace(teacher, input_shape=(None, self.tokens.length)) if self.tokens and open_length else teacher
+    preprocessing: Preprocessing
 
 
-def settle_text(plan: Recipe, teacher: LoadedModel) -> TextInputs:
-    """Find the tokenizer that the data's text, or without data the model, needs, and hold it against the model.
+@dataclass(frozen=True)
+class _Text:
+    """What turns text into ids; `content` is the file that goes into the artifact."""
+
+    encode: Encode
+    tokens: Tokens
+    content: str
+    origin: dict[str, str]
+
+
+def settle_inputs(folder: Path, plan: Recipe, teacher: LoadedModel) -> ModelInputs:
+    """Look at the data, settle how they become the model's inputs, and write the tokenizer that does into `folder`.
 
     Raises:
-        UsageError: options of text where there is none, or a length that the model has no positions for.
-        BadInput: the table or the tokenizer is damaged, or the tokenizer does not fit the model.
+        UsageError: an option cannot be read, or contradicts the model or the data.
+        BadInput: the data are damaged, do not have the model's form, or the tokenizer does not fit the model.
     """
+    reading, text = Reading(plan.label_column, plan.text_column), _settle_text(plan, teacher)
+    if text is not None:
+        reading = replace(reading, encode=text.encode)
+        if teacher.input_shape == (None, None):
+            teacher = replace(teacher, input_shape=(None, text.tokens.length))
+    facts = _look(plan, reading)
+    options = {name: getattr(plan, name) for name in _OPTIONS}
+    how = resolve_preprocessing(
+        {name: value for name, value in options.items() if value is not None},
+        metadata=teacher.metadata,
+        timm_config=architecture_metadata(plan.arch) if plan.arch else {},
+        facts=facts,
+        input_shape=teacher.input_shape,
+        input_dtype=teacher.input_dtype,
+    )
+    if facts is not None and facts.columns:
+        how = how.model_copy(update={"columns": facts.columns})
+    if text is not None:
+        write_atomic(folder / text.tokens.file, text.content.encode())
+        how = how.model_copy(update={"tokens": text.tokens, "origin": {**how.origin, **text.origin}})
+    return ModelInputs(facts, reading, how)
+
+
+def _look(plan: Recipe, reading: Reading) -> DataFacts | None:
+    if plan.task is not None:
+        find_task(plan.task)
+    if plan.data is None:
+        return None
+    classes = Path(plan.classes) if plan.classes else None
+    return peek(plan.data, classes_file=classes, task=plan.task, reading=reading)
+
+
+def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
+    """The tokenizer that the data's text, or without data the model, needs, held against the model; or None."""
     reading = Reading(plan.label_column, plan.text_column)
     table = read_tables(plan.data, reading) if plan.data and kind_of(plan.data) == "table" else None
     path = tokenizer_file(plan.tokenizer, Path(str(plan.model)))
@@ -64,28 +103,28 @@ def settle_text(plan: Recipe, teacher: LoadedModel) -> TextInputs:
         given = [name for name in ("tokenizer", "max_length") if getattr(plan, name) is not None]
         if given:
             raise UsageError(f"--{given[0].replace('_', '-')} is for text, and {plan.data} holds none")
-        return TextInputs(reading)
+        return None
     if path is None:
-        return TextInputs(reading)  # text without a tokenizer is refused where it is read
+        return None  # text without a tokenizer is refused where it is read
     tokenizer = read_tokenizer(path)
     pad = pad_of(tokenizer, path, teacher.metadata.get("pad"))
     texts = _spread(table.parts["train"]) if table else iter(())
     length, why = settle_length(
         tokenizer, texts, asked=plan.max_length, longest=teacher.metadata.get("max_length"), fixed=_fixed(teacher)
     )
-    check_vocabulary(tokenizer, path, teacher.module, length)
+    _check_vocabulary(tokenizer, path, teacher.module, length)
     encode = fix_length(tokenizer, length, pad)
     content = tokenizer.to_str(pretty=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
-    return TextInputs(
-        reading=replace(reading, encode=encode),
+    return _Text(
+        encode=encode,
         tokens=Tokens(file=TOKENIZER, sha256=digest, length=length, pad=pad),
-        tokenizer=content,
+        content=content,
         origin={"tokens": str(path), "input_shape": why},
     )
 
 
-def check_vocabulary(tokenizer: "Tokenizer", path: Path, module: nn.Module, length: int) -> None:
+def _check_vocabulary(tokenizer: "Tokenizer", path: Path, module: nn.Module, length: int) -> None:
     """Run the model on the tokenizer's highest id, where it runs on inputs of this length at all.
 
     Raises BadInput where that id is beyond the model's vocabulary.
