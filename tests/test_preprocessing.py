@@ -87,7 +87,9 @@ def test_defaults_come_from_the_data_and_imagenet() -> None:
     assert (how.height, how.width, how.mean, how.std) == (32, 48, IMAGENET_MEAN, IMAGENET_STD)
     assert (how.crop, how.resize, how.order, how.scale) == (None, "bilinear", "rgb", "0..1")
     assert how.origin["height"] == how.origin["channels"] == "the data" and how.origin["mean"] == "default (ImageNet)"
-    assert set(how.origin) == set(Preprocessing.model_fields) - {*("identity", "input_shape", "dtype", "origin")}
+    assert set(how.origin) == set(Preprocessing.model_fields) - {
+        *("identity", "input_shape", "dtype", "tokens", "columns", "origin")
+    }
 
 
 def test_grey_and_full_range_defaults() -> None:
