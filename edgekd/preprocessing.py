@@ -24,6 +24,9 @@ class Tokens(Record):
     pad: int
     """Id of the token that fills up shorter texts."""
 
+    def __str__(self) -> str:
+        return f"{self.length} ids by {self.file}, padded with {self.pad}"
+
 
 class Preprocessing(Record):
     """Decoded 8-bit image to model input, or ready-made inputs as they are. `origin` says where each setting came from.

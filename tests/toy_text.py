@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-GOOD, BAD = "good great fine lovely warm bright happy".split(), "bad awful dull grim cold dark sad".split()
-FILL = "the film is a an and was of with it story plot cast".split()
+GOOD = ["good", "great", "fine", "lovely", "warm", "bright", "happy"]
+BAD = ["bad", "awful", "dull", "grim", "cold", "dark", "sad"]
+FILL = ["the", "film", "is", "a", "an", "and", "was", "of", "with", "it", "story", "plot", "cast"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({*GOOD, *BAD, *FILL})]
 
 

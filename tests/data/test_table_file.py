@@ -40,7 +40,7 @@ def refusal(source: str, **columns: str) -> str:
 
 def length_of(text: str) -> np.ndarray:
     """A stand-in for a tokenizer: the lengths of the first two words."""
-    return np.array([len(word) for word in (text.split() + ["", ""])[:2]], np.int64)
+    return np.array([len(word) for word in [*text.split(), "", ""][:2]], np.int64)
 
 
 def test_numbers_are_inputs_in_the_order_of_the_file(write: Write) -> None:

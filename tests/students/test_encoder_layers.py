@@ -1,4 +1,4 @@
-"""Students of fewer layers: which layers they keep, that these are the teacher's, and that a stored plan rebuilds them."""
+"""Students of fewer layers: which they keep, that these are the teacher's, and that a stored plan rebuilds them."""
 
 import json
 
