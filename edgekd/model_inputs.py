@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.json"
 MEASURED = 5000
 """Texts of train, evenly spread, whose lengths tell what is needed."""
-
-
 _OPTIONS = ("input_size", "mean", "std", "scale", "channels", "resize", "crop")
 
 

@@ -48,7 +48,9 @@ def read_tables(source: str, reading: Reading) -> Source:
     for table in tables.values():
         missing = [name for name in used if name not in table.columns]
         if missing:
-            raise BadInput(f"{table.name} has no column {missing[0]!r}, which {tables['train'].name} has; give both")
+            raise BadInput(
+                f"{table.name} has no column {listed(missing[:1])}, which {tables['train'].name} has; give both"
+            )
     found = {name: _read(table, inputs, label, text) for name, table in tables.items()}
     given = {name: Cells(tables[name], raw, lines) for name, (_, raw, lines) in found.items() if raw is not None}
     labels, classes = interpret(given)
@@ -101,7 +103,7 @@ def _columns(table: Table, reading: Reading) -> tuple[str | None, tuple[str, ...
     likely = next((name for name in rest if name.casefold() in LIKELY_LABELS and name != text), None)
     if label is None and likely is not None:
         raise BadInput(
-            f"{table.name} has no column `label`; is it {likely!r}? Then add --label-column {likely}, else rename it"
+            f"{table.name} has no column named label; is it {likely!r}? Then add --label-column {likely}, else rename it"
         )
     if text is not None:
         return label, (text,), True
