@@ -103,7 +103,7 @@ def _columns(table: Table, reading: Reading) -> tuple[str | None, tuple[str, ...
     likely = next((name for name in rest if name.casefold() in LIKELY_LABELS and name != text), None)
     if label is None and likely is not None:
         raise BadInput(
-            f"{table.name} has no column named label; is it {likely!r}? Then add --label-column {likely}, else rename it"
+            f"{table.name} has no column named label; is it {likely!r}? Then add --label-column {likely}, or rename it"
         )
     if text is not None:
         return label, (text,), True
