@@ -219,7 +219,10 @@ def devices() -> list[DeviceProfile]:
 def inspect(file: str | Path) -> Inspection:
     """Say what a file is, whether it is safe to load, and what it computes or holds; nothing in it is executed."""
     found = inspect_file(Path(file))
-    if found.file.kind not in ("exported program", "state dict") or importlib.util.find_spec("torch") is None:
+    if (
+        found.file.kind not in ("exported program", "state dict", "encoder directory")
+        or importlib.util.find_spec("torch") is None
+    ):
         return found
     from edgekd.formats.describe import describe
 

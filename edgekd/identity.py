@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from edgekd.data.tokens import tokenizer_file
 from edgekd.device import HOST, DeviceProfile
 from edgekd.formats.identify import identify
 from edgekd.formats.onnx_file import external_files
@@ -16,10 +17,12 @@ _INPUT_FIELDS = {
     *("data", "synthesise", "adapt_teacher", "task", "arch", "trust", "seed"),
     *("input_size", "mean", "std", "scale", "channels", "resize", "crop"),
     *("sample_rate", "duration", "front"),
+    *("tokenizer", "max_length", "label_column", "text_column"),
 }
 _LIBRARIES = (
     *("torch", "torchvision", "timm", "torch-pruning", "lightning-fabric", "pillow"),
     *("onnx", "onnxruntime", "onnxscript", "onnxslim", "openvino"),
+    *("transformers", "tokenizers", "pyarrow"),
 )
 """Libraries whose version may change a result."""
 
@@ -45,10 +48,13 @@ def identity_of_inputs(plan: Recipe) -> list[object]:
     """What the model and the data are: hashes of files, a stamp of data folders, the settings that read them, and the
     versions of the libraries that do. Data that `file.py:make` reads by itself are not looked at."""
     model = Path(str(plan.model))
-    weights = external_files(model) if identify(model).kind == "onnx" else ()
+    kind = identify(model)
+    weights = external_files(model) if kind.kind == "onnx" else ()
+    tokenizer = tokenizer_file(plan.tokenizer, model)
     data = Path(plan.data) if plan.data and code_file(plan.data) is None else None
     return [
-        [file_sha256(path) for path in (model, *weights)],
+        [kind.sha256, *(file_sha256(path) for path in weights)],
+        file_sha256(tokenizer) if tokenizer else None,
         plan.model_dump(include=_INPUT_FIELDS),
         code_hashes(plan),
         source_stamp(data) if data else plan.student != "none",

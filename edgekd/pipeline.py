@@ -261,6 +261,7 @@ class _Run:
                 classes=loaded.record.classes,
                 data=_data_of(loaded),
                 trained=exports.record.shipped,
+                tokenizer=_tokenizer_of(loaded),
                 manifest={
                     "model": {"path": str(self.plan.model), "sha256": loaded.record.sha256},
                     "data": loaded.record.manifest.model_dump(mode="json") if loaded.record.manifest else None,
@@ -295,6 +296,11 @@ def _open_run(plan: Recipe, out: Path | None, fresh: bool, listen: Listener) -> 
             listen(StageNote("plan", f"run folder {root}"))
         write_atomic(root / "recipe.yaml", as_yaml(plan).encode("utf-8"))
         yield _Run(plan, resolved.profile, workspace, fallbacks, listen)
+
+
+def _tokenizer_of(loaded: Finished[Loaded]) -> Path | None:
+    tokens = loaded.record.preprocessing.tokens
+    return loaded.folder / tokens.file if tokens else None
 
 
 def _data_of(loaded: Finished[Loaded]) -> Path | None:

@@ -16,6 +16,19 @@ from edgekd.record import Record
 Dtype = Literal["float32", "int64"]
 
 
+class Tokens(Record):
+    """How text becomes the model's input. The file is in the artifact, and cuts and pads to `length` by itself."""
+
+    file: str
+    sha256: str
+    length: int
+    pad: int
+    """Id of the token that fills up shorter texts."""
+
+    def __str__(self) -> str:
+        return f"{self.length} ids by {self.file}, padded with {self.pad}"
+
+
 class Preprocessing(Record):
     """Decoded 8-bit image to model input, or ready-made inputs as they are. `origin` says where each setting came from.
 
@@ -41,6 +54,10 @@ class Preprocessing(Record):
     sample_rate: int | None = None
     """Of waveforms (samples,), in Hz: sounds are mixed to one channel, resampled to it, and cut in the middle or padded
     with zeros around to `input_shape`."""
+    tokens: Tokens | None = None
+    """Of models of text."""
+    columns: tuple[str, ...] = ()
+    """Of models of a table's numbers: what each number of the input is."""
     origin: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -60,8 +77,9 @@ class Preprocessing(Record):
 
     def as_json(self) -> str:
         """The record as the artifact holds it: of ready-made inputs nothing that only images have."""
-        ready = {"identity", "input_shape", "dtype", "origin"} | ({"sample_rate"} if self.sample_rate else set())
-        images = set(type(self).model_fields) - {"input_shape", "sample_rate"}
+        own = {name for name in ("sample_rate", "tokens", "columns") if getattr(self, name)}
+        ready = {"identity", "input_shape", "dtype", "origin", *own}
+        images = set(type(self).model_fields) - {"input_shape", "sample_rate", "tokens", "columns"}
         kept = ready if self.input_shape is not None else images
         return self.model_dump_json(indent=1, include=kept)
 

@@ -15,12 +15,13 @@ from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.record import Record
 from edgekd.resources import data_folder
 
-MODEL, STUDENT, TRAIN, JUDGE, IMAGES, CANDIDATES, VERDICT, RUN = (
+MODEL, STUDENT, TRAIN, JUDGE, IMAGES, TABLES, CANDIDATES, VERDICT, RUN = (
     "Model and data",
     "Student",
     "Training",
     "Judging the teacher",
     "Image preprocessing (default: checkpoint, then timm, then the data)",
+    "Text and tables (CSV, TSV, Parquet)",
     "Candidates",
     "Verdict",
     "Run",
@@ -34,12 +35,15 @@ def _option(default: Any, panel: str, text: str, **limits: Any) -> Any:
 class Recipe(Record):
     """Every setting of a run. Paths are as the user wrote them; None means "decide and say so"."""
 
-    model: str | None = Field(None, description="The trained model: .pt2, .pt, .pth, .safetensors or .onnx.")
+    model: str | None = Field(
+        None, description="The trained model: .pt2, .pt, .pth, .safetensors, .onnx, or a text encoder's folder."
+    )
     target: str = _option("host", MODEL, "Device to fit: a name from `edgekd devices`, or a profile's YAML file.")
     data: str | None = _option(
         None,
         MODEL,
-        "Folder of class folders of images or WAV files, or with a coco.json, a .npz file, or file.py:make_data.",
+        "Folder of class folders of images or WAV files, or with a coco.json; a .npz, .csv, .tsv or .parquet file; or "
+        "file.py:make_data.",
     )
     synthesise: int | None = _option(
         None,
@@ -146,6 +150,17 @@ class Recipe(Record):
     crop: float | None = _option(
         None, IMAGES, "Share of the resized short side that the centre crop keeps.", gt=0, le=1
     )
+
+    tokenizer: str | None = _option(
+        None,
+        TABLES,
+        "tokenizer.json, or BERT's vocab.txt, that the model was trained with [default: the model folder's].",
+    )
+    max_length: int | None = _option(
+        None, TABLES, "Tokens that every text is cut or padded to [default: holds 99.5 % of the texts whole].", ge=2
+    )
+    label_column: str | None = _option(None, TABLES, "Column of the labels [default: label, else target].")
+    text_column: str | None = _option(None, TABLES, "Column of the text [default: text, else sentence].")
 
     schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")

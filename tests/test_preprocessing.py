@@ -90,7 +90,7 @@ def test_defaults_come_from_the_data_and_imagenet() -> None:
     assert (how.crop, how.resize, how.order, how.scale) == (None, "bilinear", "rgb", "0..1")
     assert how.origin["height"] == how.origin["channels"] == "the data" and how.origin["mean"] == "default (ImageNet)"
     assert set(how.origin) == set(Preprocessing.model_fields) - {
-        *("identity", "input_shape", "dtype", "sample_rate", "origin")
+        *("identity", "input_shape", "dtype", "sample_rate", "tokens", "columns", "origin")
     }
 
 

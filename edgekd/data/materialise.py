@@ -18,6 +18,7 @@ from edgekd.data.classes import check_classes, listed
 from edgekd.data.decode import Chosen, Tally, check_skipped, decoded_rows
 from edgekd.data.divide import divide
 from edgekd.data.readers import largest_label, open_source
+from edgekd.data.reading import Reading
 from edgekd.data.rows import RowWriter, disk_full
 from edgekd.data.source import SPLIT_NAMES, Kind, Labels, Source, SplitName
 from edgekd.data.split import open_split
@@ -64,6 +65,7 @@ def materialise(
     classes_file: Path | None = None,
     order: tuple[str, ...] | None = None,
     task: str | None = None,
+    reading: Reading | None = None,
     seed: int = 0,
     max_skipped: float = 0.01,
     trust_code: bool = True,
@@ -78,11 +80,12 @@ def materialise(
     stored) is removed from train, and one of val that also is in test from val.
 
     Args:
-        source: folder, .npz file, or file.py:make (whose code is run).
+        source: folder, .npz file, table, or file.py:make (whose code is run).
         target_shape: of one sample's outputs, which labels that are numbers are brought to; None leaves them.
         classes_file: class names in the order of the model's outputs, one a line.
         order: the same names, where there is no file; None takes the data's own order.
         task: what labels mean, as `open_source` takes it.
+        reading: how a table is read.
         seed: decides splits that the data do not bring, and the order of train.
         max_skipped: share of all files that may fail to decode.
         trust_code: False refuses file.py:make.
@@ -91,7 +94,9 @@ def materialise(
         BadInput: the data cannot be used as they are; nothing is left under a final name.
         EdgekdError: the disk is full.
     """
-    found = open_source(source, classes_file=classes_file, order=order, task=task, trust_code=trust_code)
+    found = open_source(
+        source, classes_file=classes_file, order=order, task=task, reading=reading, trust_code=trust_code
+    )
     largest = largest_label(found)
     chosen, origin = _choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])

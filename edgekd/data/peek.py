@@ -11,14 +11,15 @@ from PIL import Image
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, GREY_MODES
 from edgekd.data.readers import LabelKind, label_form, largest_label, open_source
+from edgekd.data.reading import Reading
 from edgekd.data.source import Kind, Source
 from edgekd.data.wav import Header
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Dtype
 from edgekd.record import Record
 
-SAMPLE = {"image folder": 200, "wav folder": 1000, "npz": 1, "coco": 200, "factory": 32}
-"""How many samples, spread over each split, tell the size; all of one .npz array have the same."""
+SAMPLE = {"image folder": 200, "wav folder": 1000, "npz": 1, "coco": 200, "factory": 32, "table": 1}
+"""How many samples, spread over each split, tell the size; all of one .npz array or table have the same."""
 USUAL_SHARE = 95
 """Percent of sounds that are no longer than the usual length: a few long ones would make all the others padding."""
 
@@ -45,23 +46,31 @@ class DataFacts(Record):
     """Of one sample's label; () for a class or a single number, (objects, classes + 4) for boxes."""
     classes: tuple[str, ...] | None
     largest_label: int | None
+    columns: tuple[str, ...] = ()
+    """Of a table of numbers, in the order of the input."""
 
 
 def peek(
-    source: str, *, classes_file: Path | None = None, task: str | None = None, trust_code: bool = True
+    source: str,
+    *,
+    classes_file: Path | None = None,
+    task: str | None = None,
+    reading: Reading | None = None,
+    trust_code: bool = True,
 ) -> DataFacts:
     """Look at a data set's labels and a sample of its inputs.
 
     Args:
-        source: folder, .npz file, or file.py:make (whose code is run).
+        source: folder, .npz file, table, or file.py:make (whose code is run).
         classes_file: class names in the order of the model's outputs, one a line.
         task: what labels mean, as `open_source` takes it.
+        reading: how a table is read.
         trust_code: False refuses file.py:make.
 
     Raises:
         BadInput: the data are missing, empty or inconsistent.
     """
-    found = open_source(source, classes_file=classes_file, task=task, trust_code=trust_code)
+    found = open_source(source, classes_file=classes_file, task=task, reading=reading, trust_code=trust_code)
     images, sounds, ready = _sample(found)
     if not images and not sounds and not ready:
         first = next(iter(found.parts.values()))
@@ -93,6 +102,7 @@ def peek(
         label_shape=kind[1] if kind else None,
         classes=found.classes,
         largest_label=largest_label(found),
+        columns=found.columns,
     )
 
 

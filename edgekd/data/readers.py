@@ -17,13 +17,18 @@ from edgekd.data.factory import read_factory
 from edgekd.data.image import SUFFIXES as IMAGE_SUFFIXES
 from edgekd.data.image_folder import read_image_folder
 from edgekd.data.npz import read_npz
+from edgekd.data.reading import Reading
 from edgekd.data.source import Kind, Labels, Part, Source, as_classes
+from edgekd.data.table_file import is_table, read_tables
 from edgekd.data.wav import SUFFIXES as WAV_SUFFIXES
 from edgekd.data.wav_folder import read_wav_folder
 from edgekd.errors import BadInput
 
 LabelKind = Literal["classes", "numbers", "boxes"]
-FORMS = "a folder of class folders of images or WAV files, a folder with a coco.json, a .npz file, or file.py:make"
+FORMS = (
+    "a folder of class folders of images or WAV files, a folder with a coco.json, a .npz, .csv, .tsv or .parquet file, "
+    "or file.py:make"
+)
 
 
 def open_source(
@@ -32,18 +37,21 @@ def open_source(
     classes_file: Path | None = None,
     order: tuple[str, ...] | None = None,
     task: str | None = None,
+    reading: Reading | None = None,
     trust_code: bool = True,
 ) -> Source:
     """Look at a data set and put its labels in the order of the model's outputs: of `classes_file`, else of `order`.
 
     `task` says what labels mean: integers are class indices unless it is "regression", numbers are boxes if it is
-    "detection", and for "generic" there are none. Raises BadInput where the data do not exist, have no known form,
-    disagree with `classes_file` or `task`, or would run code although `trust_code` is False.
+    "detection", and for "generic" there are none. `reading` is how tables are read. Raises BadInput where the data do
+    not exist, have no known form, disagree with `classes_file` or `task`, are text without a tokenizer, or would run
+    code although `trust_code` is False.
     """
     kind = kind_of(source)
     if kind == "factory" and not trust_code:
         raise BadInput(f"{source} would run code; name it on the command line with --data, or give --trust")
-    found = READERS[kind](source)
+    reading = reading or Reading()
+    found = _encoded(source, READERS[kind](source, reading), reading)
     if task == "generic" and found.labelled:
         parts = {name: replace(part, labels=lambda: None) for name, part in found.parts.items()}
         note = "the labels were not read, because --task generic is scored by fidelity to the teacher"
@@ -72,10 +80,12 @@ def kind_of(source: str) -> Kind:
     if colon and head.endswith(".py") and function.isidentifier():
         return "factory"
     path = Path(source)
-    if path.is_dir():
-        return _kind_of_folder(path)
     if not path.exists():
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
+    if is_table(path):
+        return "table"
+    if path.is_dir():
+        return _kind_of_folder(path)
     if path.suffix.lower() == ".npz":
         return "npz"
     raise BadInput(f"data {source!r} is of no known form; give {FORMS}")
@@ -120,6 +130,20 @@ def largest_label(source: Source) -> int | None:
     return largest
 
 
+def _encoded(source: str, found: Source, reading: Reading) -> Source:
+    """The source with its text as token ids, which are ready-made inputs."""
+    if not found.text:
+        return found
+    encode = reading.encode
+    if encode is None:
+        raise BadInput(f"{source} holds text, which the model's own tokenizer must read; give --tokenizer FILE")
+
+    def encoded(part: Part) -> Part:
+        return replace(part, fetch=lambda at: encode(part.fetch(at)))
+
+    return replace(found, parts={name: encoded(part) for name, part in found.parts.items()}, text=False)
+
+
 def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, task: str | None) -> Part:
     """The part with its labels as the task takes them, classes turned into indices of the wanted order."""
 
@@ -142,10 +166,11 @@ def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, 
     return replace(part, labels=labels)
 
 
-READERS: dict[Kind, Callable[[str], Source]] = {
-    "image folder": read_image_folder,
-    "wav folder": read_wav_folder,
-    "npz": read_npz,
-    "coco": read_coco,
-    "factory": read_factory,
+READERS: dict[Kind, Callable[[str, Reading], Source]] = {
+    "image folder": lambda source, reading: read_image_folder(source),
+    "wav folder": lambda source, reading: read_wav_folder(source),
+    "npz": lambda source, reading: read_npz(source),
+    "coco": lambda source, reading: read_coco(source),
+    "factory": lambda source, reading: read_factory(source),
+    "table": read_tables,
 }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgekd.errors import BadInput
 
-Kind = Literal["image folder", "wav folder", "npz", "coco", "factory"]
+Kind = Literal["image folder", "wav folder", "npz", "coco", "factory", "table"]
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
@@ -22,7 +22,7 @@ class Part:
     """One split as it came.
 
     fetch: index to a Pillow image, a uint8 (height, width, channels) array, an `edgekd.data.wav.Sound`, or a ready-made
-        model input: an array of another type and any shape, as `as_ready` gives it.
+        model input: an array of another type and any shape, as `as_ready` gives it. Of a source of `text`, to a str.
     name: index to what messages call this sample.
     labels: returns class indices int64 (count,), numbers float32 (count, ...), boxes as `Source` says, or None where
         the data are unlabelled; may have to walk through the data.
@@ -52,6 +52,9 @@ class Source:
     notes: tuple[str, ...] = ()
     thread_safe: bool = True
     boxes: bool = False
+    text: bool = False
+    columns: tuple[str, ...] = ()
+    """Of a table of numbers: what each number of an input is."""
 
 
 def as_ready(value: npt.NDArray[Any]) -> npt.NDArray[Any]:

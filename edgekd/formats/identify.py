@@ -1,5 +1,6 @@
 """What a model file is, told by its content; nothing in it is run."""
 
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -11,13 +12,14 @@ from edgekd.formats.zip_members import open_archive, read_member, root_folder, s
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
-Kind = Literal["exported program", "state dict", "pickled module", "torchscript", "onnx"]
+Kind = Literal["exported program", "state dict", "pickled module", "torchscript", "onnx", "encoder directory"]
 KIND_NAMES: dict[str, str] = {
     "exported program": "an exported program",
     "state dict": "a state dict",
     "pickled module": "a pickled module",
     "torchscript": "a TorchScript file",
     "onnx": "an ONNX file",
+    "encoder directory": "a text encoder's directory",
 }
 """Each kind with its article, for sentences."""
 
@@ -34,10 +36,12 @@ OTHER_FORMATS = {
     "a NumPy array": (0, b"\x93NUMPY"),
 }
 ACCEPTED = "expected .pt2 (torch.export.save), a state dict (.pt, .pth, .safetensors) or .onnx"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What a directory's weights are called, in the order they are looked for."""
 
 
 class FileKind(Record):
-    """What one file is. `safe` means that reading it runs no code from inside it."""
+    """What one file, or one encoder's directory, is. `safe` means that reading it runs no code from inside it."""
 
     path: str
     kind: Kind
@@ -58,8 +62,10 @@ def identify(path: str | Path) -> FileKind:
         BadInput: no such file, empty, truncated, or no model that edgekd reads.
     """
     path = Path(path)
+    if path.is_dir():
+        return _identify_directory(path)
     if not path.is_file():
-        raise BadInput(f"{path}: {'a folder, not a model file' if path.is_dir() else 'no such file'}; {ACCEPTED}")
+        raise BadInput(f"{path}: no such file; {ACCEPTED}")
     size = path.stat().st_size
     if size == 0:
         raise BadInput(f"{path}: the file is empty; export or copy it again")
@@ -72,10 +78,43 @@ def identify(path: str | Path) -> FileKind:
     )
 
 
+def weights_in(folder: Path) -> Path | None:
+    """The file of an encoder's weights in its directory, or None."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+
+
+def _identify_directory(path: Path) -> FileKind:
+    """A directory as transformers saves a model. Its hash is of the configuration and the weights."""
+    config, weights = path / "config.json", weights_in(path)
+    if not config.is_file() or weights is None:
+        sharded = any((path / f"{name}.index.json").is_file() for name in WEIGHTS)
+        lacks = "config.json" if not config.is_file() else WEIGHTS[0]
+        why = "its weights are in several files; save them in one" if sharded else f"it has no {lacks}"
+        raise BadInput(
+            f"{path}: a folder, not a model file, and not a text encoder's directory, since {why}; {ACCEPTED}"
+        )
+    inner = identify(weights)
+    if inner.kind != "state dict":
+        raise BadInput(
+            f"{weights}: {KIND_NAMES[inner.kind]}, not plain weights; save them as model.safetensors (save_pretrained)"
+        )
+    hashes = f"config.json {file_sha256(config)} weights {inner.sha256}"
+    return FileKind(
+        path=str(path),
+        kind="encoder directory",
+        layout=inner.layout,
+        safe=True,
+        sha256=hashlib.sha256(hashes.encode()).hexdigest(),
+        size_bytes=inner.size_bytes + config.stat().st_size,
+    )
+
+
 def _classify(path: Path, head: bytes, size: int) -> tuple[Kind, str, tuple[str, ...]]:
     # First of all: the length that such a file begins with may look like the magic bytes of anything below.
     if head[4:9] == b"\0\0\0\0{":
-        return _classify_safetensors(path, head, size)
+        if int.from_bytes(head[:8], "little") > size - 8:
+            raise BadInput(f"{path}: a truncated .safetensors file; copy it again")
+        return "state dict", "safetensors", ()
     for title, (offset, magic) in OTHER_FORMATS.items():
         if head[offset:].startswith(magic):
             raise BadInput(f"{path}: this is {title}, which edgekd does not read; {ACCEPTED}")
@@ -129,13 +168,6 @@ def _foreign(path: Path, streams: list[io.BytesIO]) -> tuple[str, ...]:
     except BadInput as error:
         raise BadInput(f"{path}: truncated or damaged: {error}; copy or save the file again") from error
     return tuple(sorted(found - TENSOR_NAMES))
-
-
-def _classify_safetensors(path: Path, head: bytes, size: int) -> tuple[Kind, str, tuple[str, ...]]:
-    length = int.from_bytes(head[:8], "little")
-    if length > size - 8:
-        raise BadInput(f"{path}: a truncated .safetensors file (its header alone needs {length} bytes); copy it again")
-    return "state dict", "safetensors", ()
 
 
 def _classify_protobuf(path: Path, size: int) -> tuple[Kind, str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from torch.export.graph_signature import InputKind, TensorArgument
 
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.batch import free_batch
+from edgekd.formats.encoder_directory import read_encoder
 from edgekd.formats.guess_architecture import guess_architecture
 from edgekd.formats.identify import KIND_NAMES, FileKind, identify
 from edgekd.formats.metadata import checked_metadata
@@ -32,7 +33,8 @@ class LoadedModel:
     sha256: str
     input_shape: tuple[int | None, ...] | None
     metadata: dict[str, Any]
-    """Of mean, std, input_size, interpolation, crop_pct and labels: what the file itself states."""
+    """Of mean, std, input_size, interpolation, crop_pct and labels, and of encoders pad and max_length: what the file
+    itself states."""
     notes: tuple[str, ...]
     """Sentences for the report."""
     trainable: bool
@@ -46,7 +48,7 @@ def read_model(path: str | Path, *, arch: str | None = None, trust: bool = False
     """Read a model file of any kind that edgekd takes.
 
     Args:
-        path: .pt2, state dict, .onnx, pickled module or TorchScript; told apart by content.
+        path: .pt2, state dict, .onnx, pickled module or TorchScript, told apart by content, or an encoder's directory.
         arch: for a state dict: "timm:NAME", "torchvision:NAME" or "file.py:build".
         trust: allow files whose loading runs code.
 
@@ -139,6 +141,11 @@ def _read_onnx(kind: FileKind, arch: str | None, trust: bool) -> LoadedModel:
     return replace(loaded, onnx_path=path, input_dtype=INPUT_TYPES[value.dtype])
 
 
+def _read_encoder(kind: FileKind, arch: str | None, trust: bool) -> LoadedModel:
+    module, stated = read_encoder(kind)
+    return replace(_loaded(kind, module, stated, input_shape=(None, None)), input_dtype="int64")
+
+
 def _loaded(
     kind: FileKind,
     module: nn.Module,
@@ -165,4 +172,5 @@ READERS: dict[str, Callable[[FileKind, str | None, bool], LoadedModel]] = {
     "pickled module": _read_pickled,
     "torchscript": _read_torchscript,
     "onnx": _read_onnx,
+    "encoder directory": _read_encoder,
 }

@@ -1,4 +1,4 @@
-"""Weights of matrix products and LSTMs in int8; ranges of activations are taken while running."""
+"""Weights of matrix products, LSTMs and embeddings in int8; ranges of activations are taken while running."""
 
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from edgekd.schemes.quantizer import already_integer, quantized, write_scheme
 from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 
-DYNAMIC_OPERATORS = ["Gemm", "LSTM", "MatMul"]
-"""Without Conv: ConvInteger runs up to ten times slower than float convolution, and some builds lack it."""
+DYNAMIC_OPERATORS = ["Gather", "Gemm", "LSTM", "MatMul"]
+"""Gather reads embeddings, which are most of a small text model's file. Without Conv: ConvInteger runs up to ten times
+slower than float convolution, and some builds lack it."""
 DYNAMIC_KERNELS = {"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 
 

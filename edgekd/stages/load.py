@@ -10,16 +10,15 @@ import torch
 
 from edgekd.data.classes import agreed_order, check_classes
 from edgekd.data.materialise import DataManifest, materialise
-from edgekd.data.peek import DataFacts, peek
+from edgekd.data.peek import DataFacts
+from edgekd.data.reading import Reading
 from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
 from edgekd.distillation.synthesis import settle_source
 from edgekd.errors import BadInput, UsageError
-from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel, read_model
-from edgekd.fronts.table import parse_front
-from edgekd.input_options import resolve_preprocessing
+from edgekd.model_inputs import settle_inputs
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
@@ -28,7 +27,7 @@ from edgekd.results import Figures
 from edgekd.students.macs import count_macs
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number
-from edgekd.tasks.table import find_task, settle_task
+from edgekd.tasks.table import settle_task
 from edgekd.tasks.task import Task, score_of
 from edgekd.teachers.front import put_front, with_front
 from edgekd.training.data import TrainingData
@@ -37,10 +36,6 @@ from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
 
-_PREPROCESSING_OPTIONS = (
-    *("input_size", "mean", "std", "scale", "channels", "resize", "crop"),
-    *("sample_rate", "duration"),
-)
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 """What modules raise on inputs that they do not take."""
 
@@ -98,8 +93,9 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         BadInput: the model or data cannot be used, they disagree, or the teacher scores no better than chance.
     """
     teacher = open_teacher(plan)
-    facts = _look(plan)
-    teacher, preprocessing = put_front(plan, teacher, _settle_preprocessing(plan, teacher, facts))
+    inputs = settle_inputs(folder, plan, teacher)
+    facts = inputs.facts
+    teacher, preprocessing = put_front(plan, teacher, inputs.preprocessing)
     for setting, origin in preprocessing.origin.items():
         log.info("%s %s (%s)", setting, getattr(preprocessing, setting, ""), origin)
     if plan.adapt_teacher:
@@ -117,7 +113,9 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
     notes = (*made, *notes)
     manifest = None
     if source:
-        manifest = _write_splits(folder / "data", source, plan, preprocessing, task, order, shapes[0], listen)
+        manifest = _write_splits(
+            folder / "data", source, plan, inputs.reading, preprocessing, task, order, shapes[0], listen
+        )
     if plan.adapt_teacher:
         train, val = open_split(folder / "data", "train"), open_split(folder / "data", "val")
         data = TrainingData(train, val, preprocessing, task)
@@ -143,29 +141,6 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         synthesised=bool(source) and not plan.data,
         teacher=figures,
         notes=(*teacher.notes, *(manifest.notes if manifest else ()), *_unscored(task, shapes), *notes),
-    )
-
-
-def _look(plan: Recipe) -> DataFacts | None:
-    if plan.task is not None:
-        find_task(plan.task)
-    for text in plan.student_input:
-        parse_front(text)
-    if plan.data is None:
-        return None
-    return peek(plan.data, classes_file=Path(plan.classes) if plan.classes else None, task=plan.task)
-
-
-def _settle_preprocessing(plan: Recipe, teacher: LoadedModel, facts: DataFacts | None) -> Preprocessing:
-    options = {name: getattr(plan, name) for name in _PREPROCESSING_OPTIONS}
-    timm_config = architecture_metadata(plan.arch) if plan.arch else {}
-    return resolve_preprocessing(
-        {name: value for name, value in options.items() if value is not None},
-        metadata=teacher.metadata,
-        timm_config=timm_config,
-        facts=facts,
-        input_shape=None if plan.front else teacher.input_shape,
-        input_dtype=teacher.input_dtype,
     )
 
 
@@ -222,6 +197,7 @@ def _write_splits(
     folder: Path,
     source: str,
     plan: Recipe,
+    reading: Reading,
     preprocessing: Preprocessing,
     task: Task,
     order: tuple[str, ...] | None,
@@ -237,6 +213,7 @@ def _write_splits(
         classes_file=Path(plan.classes) if plan.classes else None,
         order=order,
         task=task.name,
+        reading=reading,
         seed=plan.seed,
         progress=listen,
     )

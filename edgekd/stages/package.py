@@ -58,6 +58,7 @@ def package(
     data: Path | None,
     manifest: dict[str, Any],
     trained: Shipped,
+    tokenizer: Path | None = None,
 ) -> Packaged:
     """Fill `folder` with the artifact.
 
@@ -65,10 +66,13 @@ def package(
         data: the run's splits; the parity vectors are test inputs, or made up where there are none.
         manifest: what the run was made from: source model, recipe, target, versions.
         trained: which of the students ships, or "teacher" where none was trained.
+        tokenizer: the file that turns text into the model's input, for models of text.
     """
     shipped = shipped_as(trained, chosen)
     shutil.copyfile(model, folder / "model.onnx")
     (folder / "preprocess.json").write_text(preprocessing.as_json() + "\n")
+    if tokenizer and preprocessing.tokens:
+        shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)
     if classes:
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     outputs = _write_parity(folder, chosen.runtime, _parity_inputs(preprocessing, data))
@@ -127,6 +131,15 @@ def _box(how: Preprocessing) -> tuple[int, int] | None:
     return round(how.width / how.crop), round(how.height / how.crop)
 
 
+def _source(how: Preprocessing) -> str:
+    """What the program in the README is given."""
+    if how.tokens:
+        return '"a sentence"'
+    if how.sample_rate is not None:
+        return "sound.wav"
+    return "photo.jpg" if not how.identity and how.channels in (1, 3) else "sample.npy"
+
+
 def _readme(
     chosen: Candidate,
     how: Preprocessing,
@@ -157,6 +170,7 @@ def _readme(
         "sample_shape": how.shape if how.identity else (how.height, how.width, how.channels),
         "sound": how.identity and how.sample_rate is not None,
         "images": not how.identity and how.channels in (1, 3),
+        "source": _source(how),
         "box": _box(how),
     }
     environment = Environment(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import BadInput
 from edgekd.fronts.fronted import Fronted, Fronts, joined, parted
+from edgekd.students.encoder_layers import keep_layers, layer_stack
 from edgekd.students.macs import count_macs, count_params
 from edgekd.students.pruning import prune
 from edgekd.students.student import Student
@@ -28,7 +29,8 @@ def build_student(
     """Return the student that `spec` names, in evaluation mode on the CPU; the teacher stays as it is.
 
     Args:
-        spec: "auto" (prune the teacher to `keep_macs` of its multiply-accumulates), "none" (the teacher itself),
+        spec: "auto" (prune the teacher to `keep_macs` of its multiply-accumulates, of a transformer that reads token
+            ids in whole layers), "none" (the teacher itself),
             "timm:NAME", "torchvision:NAME" or "file.py:build".
         example: one input `(batch, ...)`, float32, on the CPU, as the task feeds it.
         num_classes: what the function that builds an architecture is told of its outputs.
@@ -58,6 +60,9 @@ def build_student(
 
 
 def _auto(teacher: nn.Module, example: Tensor, keep_macs: float) -> Student:
+    stack = None if example.is_floating_point() else layer_stack(teacher)
+    if stack is not None:
+        return keep_layers(teacher, example, stack, keep_macs=keep_macs)
     return prune(teacher, example, keep_macs=keep_macs)
 
 

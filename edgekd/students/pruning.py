@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from edgekd.errors import BadInput, UsageError
 from edgekd.fronts.fronted import Fronted, parted
 from edgekd.fronts.table import rebuild_fronts
+from edgekd.students.encoder_layers import with_layers
 from edgekd.students.in_blocks import prune_in_blocks
 from edgekd.students.macs import count_macs, count_params
 from edgekd.students.student import Student, changed_layers, outputs_of, resized
@@ -113,6 +114,7 @@ def _resize(teacher: nn.Module, example: Tensor, plan: dict[str, Any]) -> nn.Mod
 REBUILDERS: dict[str, Callable[[nn.Module, Tensor, dict[str, Any]], nn.Module]] = {
     "whole": _resize,
     "in blocks": _resize,
+    "layers": lambda teacher, example, plan: with_layers(teacher, plan),
     "architecture": lambda teacher, example, plan: architecture_from_plan(plan, example),
     "fronted": _fronted,
     "teacher": lambda teacher, example, plan: copy.deepcopy(teacher),

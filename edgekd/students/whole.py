@@ -160,7 +160,11 @@ def _check_same_function(pruner: Any, student: nn.Module, example: Tensor, remov
                 _ignore_inputs(pruner, dep, indices)
             elif any(True for _ in getattr(dep.target.module, "parameters", list)()):
                 raise GraphMismatch(f"{type(dep.target.module).__name__} cannot be checked when pruned in whole")
-    noise = torch.randn(example[:1].shape, generator=torch.Generator().manual_seed(0)).to(example.dtype)
+    generator = torch.Generator().manual_seed(0)
+    if example.is_floating_point():
+        noise = torch.randn(example[:1].shape, generator=generator, dtype=example.dtype)
+    else:
+        noise = torch.randint(0, 2, example[:1].shape, generator=generator)  # indices that every table has
     with torch.no_grad():
         promised = outputs_of(_without_mixing(copy.deepcopy(pruner.model)), noise)
         found = outputs_of(_without_mixing(copy.deepcopy(student)), noise)

@@ -177,6 +177,18 @@ def test_dynamic_int8_leaves_convolutions_alone(digits: Digits, tmp_path: Path) 
     assert score(out, digits) >= score(digits.model, digits) - 0.01
 
 
+def test_dynamic_int8_takes_embeddings_along(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(500, 32), nn.Flatten(), nn.Linear(8 * 32, 3)).eval()
+    ids = torch.randint(0, 500, (40, 8))
+    whole, out = tmp_path / "whole.onnx", tmp_path / "int8.onnx"
+    export_onnx(net, ids[:1], whole, max_opset=17, max_ir=8)
+    SCHEMES["int8_dynamic"](whole, out, calibration=None, numerics=ARM)
+    assert [value.itemsize for value in constants(out).values() if value.shape == (500, 32)] == [1]
+    said, meant = (predict_batches(path, [ids.numpy()]) for path in (out, whole))
+    assert sqnr_db(meant, said) > 30
+
+
 def test_what_does_not_apply_is_skipped_with_a_reason_and_no_file(digits: Digits, tmp_path: Path) -> None:
     out = tmp_path / "int8.onnx"
     only_convolution = tmp_path / "conv.onnx"
