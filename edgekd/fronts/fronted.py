@@ -30,7 +30,7 @@ class Fronted(nn.Module):
             if torch.is_autocast_enabled(inputs.device.type):
                 stack.enter_context(torch.autocast(inputs.device.type, enabled=False))
             if inputs.is_cuda:  # TensorFloat-32 has 10 bits, which is too coarse for the power of a quiet band
-                stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+                stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
             reduced: Tensor = self.front(inputs)
         return reduced
 

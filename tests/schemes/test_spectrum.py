@@ -36,6 +36,17 @@ class LateLog(nn.Module):
         return (self.last(self.first(x).relu()).square() + 1).log()
 
 
+class EarlyLog(nn.Module):
+    """A network that takes the logarithm of its inputs, which are no powers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(20, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x.clamp(min=1e-3).log())
+
+
 def audio_net() -> nn.Module:
     torch.manual_seed(0)
     front = build_fronts([parse_front("log_mel=16"), parse_front("channel")], Place((4000,), 8000))
@@ -58,7 +69,8 @@ def test_the_way_to_the_logarithm_is_found_and_a_networks_own_is_not(tmp_path):
     names = set(before_logarithm(graph))
     inside = [node.op_type for node in graph.graph.node if node.name in names]
     assert sorted(inside) == ["Clip", "Conv", "Log", "MatMul", "Mul", "Pad", "Unsqueeze"]
-    assert before_logarithm(exported(LateLog(), torch.zeros(1, 20), tmp_path / "b.onnx")) == []
+    for other in (LateLog(), EarlyLog()):
+        assert before_logarithm(exported(other, torch.ones(1, 20), tmp_path / "b.onnx")) == []
 
 
 def test_int8_is_sound_with_a_float_spectrum_and_broken_without(tmp_path, monkeypatch: pytest.MonkeyPatch):
