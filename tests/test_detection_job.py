@@ -121,7 +121,18 @@ def run_folder(
     done = edgekd(
         *("compress", weights, "--arch", f"{nets}:teacher", "--student", f"{nets}:student", "--data", scenes),
         *("--target", "raspberry-pi-4", "--out", out, "--input-size", f"{HEIGHT},{WIDTH}", "--json"),
-        *("--epochs", 60, "--batch-size", 16, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"),
+        *(
+            "--epochs",
+            60,
+            "--batch-size",
+            16,
+            "--learning-rate",
+            0.003,
+            "--mean",
+            "0.5,0.5,0.5",
+            "--std",
+            "0.5,0.5,0.5",
+        ),
     )
     assert done.returncode == 0, done.stderr
     return out

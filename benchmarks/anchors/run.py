@@ -54,7 +54,7 @@ TASKS = {
     "spoken_digits": Anchor("classification", teacher_epochs=20, epochs=60),
     "etth1": Anchor("regression", teacher_epochs=10, epochs=30),
     "cifar10": Anchor("classification", teacher_epochs=0, epochs=3, seeds=3),
-    "bccd": Anchor("detection", teacher_epochs=40, epochs=60, batch_size=16, learning_rate=4e-3),
+    "bccd": Anchor("detection", teacher_epochs=40, epochs=40, batch_size=16, learning_rate=4e-3),
 }
 
 

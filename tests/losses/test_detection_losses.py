@@ -183,7 +183,7 @@ def test_detection_has_the_gradient_of_its_formula_with_targets_and_weights_held
     assert outputs.grad is not None
     free = assign(outputs[..., :CLASSES].detach(), outputs[..., CLASSES:].detach(), rows).rows < 0
     assert not outputs.grad[free][:, CLASSES:].any()
-    assert float(detection(outputs.detach() - 0.05 * outputs.grad, rows)) < float(loss)
+    assert float(detection(outputs.detach() - 0.05 * outputs.grad, rows)) < loss.item()
 
 
 def test_no_objects_leave_the_false_alarms() -> None:

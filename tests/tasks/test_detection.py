@@ -113,7 +113,9 @@ def test_average_precision_by_hand() -> None:
     precision = average_precision(outputs, truth)
     assert precision[0] == pytest.approx((51 * 1 + 50 * 2 / 3) / 101)
     assert np.isnan(precision[1:]).all()
-    assert score_of(DETECTION, outputs, truth) == pytest.approx(0.5 + 0.5 * (1 + 2 / 3) / 2, abs=0.09)
+    assert score_of(DETECTION, outputs, truth) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    outputs[0, 1, 0] = outputs[0, 2, 0]  # equally sure: from a precision of 1 down to 2/3 within one bin
+    assert score_of(DETECTION, outputs, truth) == pytest.approx(0.5 * 1 + 0.5 * (1 + 2 / 3) / 2)
 
 
 def test_overlap_by_hand_and_of_boxes_that_are_none() -> None:
