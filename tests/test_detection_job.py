@@ -189,15 +189,10 @@ def test_the_artifact_verifies(run_folder: Path, edgekd) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_cropped_view_is_refused(scenes: Path, trained_teacher: tuple[Path, Path], tmp_path: Path, edgekd) -> None:
+def test_inputs_that_cut_objects_off_are_refused(scenes: Path, trained_teacher, tmp_path: Path, edgekd) -> None:
     nets, weights = trained_teacher
-    shared = ("--arch", f"{nets}:teacher", "--student", f"{nets}:student", "--data", scenes, "--target", "host")
-    for option, what in (
-        (("--augment", "crop"), "--augment crop"),
-        (("--mixup", 0.2), "--mixup"),
-        (("--crop", 0.9), "--crop"),
-    ):
-        out = tmp_path / what.strip("-").replace(" ", "-")
-        size = ("--input-size", f"{HEIGHT},{WIDTH}", "--epochs", 1, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
-        done = edgekd("distill", weights, *shared, *size, *option, "--out", out)
-        assert done.returncode == 2 and what in done.stderr, done.stderr
+    done = edgekd(
+        *("distill", weights, "--arch", f"{nets}:teacher", "--student", f"{nets}:student", "--data", scenes),
+        *("--input-size", f"{HEIGHT},{WIDTH}", "--crop", 0.9, "--epochs", 1, "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 2 and "--crop would cut off objects" in done.stderr, done.stderr

@@ -33,6 +33,7 @@ from edgekd.rendering.text import (
     interval,
     limit,
     quantity,
+    titled,
     where,
 )
 from edgekd.results import Report
@@ -45,7 +46,7 @@ def render_html(report: Report) -> str:
     """Return the page. Everything foreign is cleaned, shortened and escaped; every figure has its word and interval."""
     page = _environment().get_template("report.html.j2")
     models = compared(report)
-    score = clean(report.score_name or "score").capitalize()
+    score = titled(clean(report.score_name or "score"))
     figures = [row.figures for row in models]
     latencies = latency_columns(figures)
     cost = column(HOST_COST, [c.host_ratio_to_fp32 for c in report.candidates])

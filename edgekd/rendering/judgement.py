@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekd.rendering.text import MODEL_TITLES, interval, quantity
+from edgekd.rendering.text import MODEL_TITLES, interval, quantity, titled
 from edgekd.results import AblationRow, Comparison, Fidelity, Judgement, Number, PairedResult, Report, TuningTrial
 
 Cell = str | Number | None
@@ -127,7 +127,7 @@ def _ablation(ablation: Sequence[AblationRow], score: str) -> Table:
         for index, row in enumerate(ablation, start=1)
     )
     note = "Same student, budget and seed; intervals cover the choice of test samples. Costs are those of training."
-    header = ("Taught by", score.capitalize(), "Against labels only", "Per 1,000 samples", "Peak memory", "Note")
+    header = ("Taught by", titled(score), "Against labels only", "Per 1,000 samples", "Peak memory", "Note")
     return Table("Ways to teach", header, rows, note)
 
 
@@ -170,7 +170,7 @@ def _tuning(trials: Sequence[TuningTrial], score: str) -> Table:
         for trial in trials
     )
     note = "Short trainings, scored on validation alone; the first has the plan's own settings."
-    header = ("Trial", *names, f"{score.capitalize()} on validation", "")
+    header = ("Trial", *names, f"{titled(score)} on validation", "")
     return Table("Search for settings", header, rows, note, folded=True)
 
 

@@ -30,6 +30,7 @@ from edgekd.rendering.text import (
     quantity,
     spoken,
     spoken_actual,
+    titled,
 )
 from edgekd.results import BudgetOutcome, Report
 
@@ -127,7 +128,7 @@ def _models(report: Report) -> str:
 
 
 def _score_title(report: Report) -> str:
-    return (report.score_name or "score").capitalize()
+    return titled(report.score_name or "score")
 
 
 def _cells(shown: Column) -> list[str]:

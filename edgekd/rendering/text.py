@@ -53,6 +53,11 @@ def clean(text: object, *, longest: int = LONGEST_NAME) -> str:
     return shown if len(shown) <= longest and len(whole) <= 4 * longest else shown[: longest - 1] + "…"
 
 
+def titled(name: str) -> str:
+    """A name with a capital first letter; one that has capitals of its own, such as mAP50, as it is."""
+    return name.capitalize() if name.islower() else name
+
+
 def quantity(value: float | None, unit: str) -> str:
     """Write a figure with three significant digits and its unit, as in "27.4 ms"; `unit` as `Number.unit` has it.
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.budget import CANONICAL_UNITS, parse_budget
-from edgekd.rendering.text import axis_unit, clean, count, interval, limit, quantity, spoken, spoken_actual
+from edgekd.rendering.text import axis_unit, clean, count, interval, limit, quantity, spoken, spoken_actual, titled
 from edgekd.results import BudgetOutcome, Number, Word
 
 
@@ -116,3 +116,8 @@ def test_cleaning_keeps_what_is_harmless_and_marks_what_is_cut() -> None:
     assert clean("  a\n\tb ") == "a b"
     assert clean("A" * 10_000) == "A" * 79 + "…"
     assert clean("A" * 80) == "A" * 80
+
+
+def test_a_title_keeps_the_capitals_of_a_name() -> None:
+    found = [titled(name) for name in ("accuracy", "average precision", "mAP50", "R2")]
+    assert found == ["Accuracy", "Average precision", "mAP50", "R2"]
