@@ -142,7 +142,9 @@ def _word_pieces(path: Path) -> "Tokenizer":
     """BERT's tokenizer (Devlin et al. 2019), with the case as tokenizer_config.json beside it has it, else lowered."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    words = path.read_text(encoding="utf-8").splitlines()
+    words = (
+        path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    )  # splitlines() splits at more, such as U+2028
     vocabulary = {word: at for at, word in enumerate(words)}
     missing = [token for token in ("[UNK]", "[CLS]", "[SEP]") if token not in vocabulary]
     if missing:

@@ -20,9 +20,8 @@ from edgekd.formats.state_dict import read_checkpoint
 from edgekd.formats.zip_members import shown
 
 MAX_CONFIG = 2**22
-MAX_SIZE = 2**17
-"""Of anything in a configuration that is counted: larger vocabularies, widths or depths are no model for a device."""
-MAX_VOCABULARY = 2**21
+MAX_SIZES = {"_layers": 1024, "_heads": 1024, "dim": 2**17, "_size": 2**21, "_embeddings": 2**21}
+"""Of what a configuration counts, by how its names end; more is no model for a device."""
 PADDED_POSITIONS = (
     "roberta",
     "xlm-roberta",
@@ -68,10 +67,15 @@ def read_encoder(kind: FileKind) -> tuple[Encoder, dict[str, Any]]:
     """
     root = Path(kind.path)
     config = read_config(root)
-    module = _build(root, config)
     weights = weights_in(root)
     assert weights is not None  # as `identify` found
-    _fill(root, module, read_checkpoint(identify(weights)).tensors)
+    tensors = read_checkpoint(identify(weights)).tensors
+    with torch.device(
+        "meta"
+    ):  # without memory, so that a configuration alone cannot ask for more than the weights have
+        _check_fit(root, _build(root, config), tensors)
+    module = _build(root, config)
+    module.load_state_dict(tensors, strict=False)  # not strict for tables that are computed, which some files hold
     pad = _count(config, "pad_token_id")
     if pad is None:
         raise BadInput(f"{root}/config.json has no pad_token_id, and texts differ in length; write which id is padding")
@@ -98,8 +102,8 @@ def read_config(root: Path) -> dict[str, Any]:
     if "quantization_config" in config:
         raise BadInput(f"{path} describes quantized weights; give the model as it was before, in float")
     for name, value in config.items():
-        limit = MAX_VOCABULARY if name == "vocab_size" else MAX_SIZE
-        if type(value) is int and abs(value) > limit and name.endswith(("_size", "_layers", "_heads", "_embeddings")):
+        limit = next((most for ending, most in MAX_SIZES.items() if name.endswith(ending)), None)
+        if limit is not None and type(value) is int and abs(value) > limit:
             raise BadInput(f"{path}: {shown(name)} is {value}, more than the {limit} that edgekd reads")
     return config
 
@@ -139,8 +143,8 @@ def _hint(name: str, known: Any) -> str:
     return hint if "did you mean" in hint else ""
 
 
-def _fill(root: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put the weights in; every parameter must be there and fit."""
+def _check_fit(root: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Every parameter must be there and fit, and nothing else. Raises BadInput."""
     wanted = module.state_dict()
     needed = {name for name, _ in module.named_parameters()}
     missing = sorted(needed - tensors.keys())
@@ -160,7 +164,6 @@ def _fill(root: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
             f"{root} has weights that a text classifier of this type lacks: {_first(unknown)}; is it one of another "
             "task?"
         )
-    module.load_state_dict(tensors, strict=False)
 
 
 def _first(names: list[str]) -> str:

@@ -118,6 +118,8 @@ def test_code_from_elsewhere_is_refused_before_any_of_it_runs(tmp_path: Path) ->
         ({"quantization_config": {"bits": 4}}, "quantized weights"),
         ({"vocab_size": 10**9}, "vocab_size"),
         ({"hidden_size": 32}, "has shape"),
+        ({"hidden_size": 2**18, "intermediate_size": 2**18}, "has shape"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers"),
         ({"hidden_size": 17}, "cannot build"),
         ({"num_hidden_layers": 5}, "has no weights for"),
         ({"num_hidden_layers": 1}, "weights that a text classifier of this type lacks"),
