@@ -23,7 +23,8 @@ from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, bench_file
 from edgekd.progress import Listener, silent
-from edgekd.recipe import Recipe, make_recipe
+from edgekd.recipe import Recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.results import Report
 from edgekd.stages.report import write_report
 from edgekd.verify import Verification

@@ -19,7 +19,8 @@ from edgekd.identity import code_hashes, default_folder, identity_of_inputs, ide
 from edgekd.places.environment import environment
 from edgekd.preflight import check_plan, runtime_names, scheme_names
 from edgekd.progress import Listener, StageNote, silent
-from edgekd.recipe import TRAINING_FIELDS, Recipe, as_yaml
+from edgekd.recipe import TRAINING_FIELDS, Recipe
+from edgekd.recipe_file import as_yaml
 from edgekd.results import Report
 from edgekd.stages.benchmark import Benchmarked, benchmark, contend
 from edgekd.stages.choose import Choice, choose

@@ -4,16 +4,12 @@ The command line is generated from the fields below (`cli/options.py`), a YAML f
 and `edgekd.compress(...)` takes them as keywords; so a field added here exists everywhere at once.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.record import Record
-from edgekd.resources import data_folder
 
 MODEL, STUDENT, TRAIN, JUDGE, IMAGES, TABLES, CANDIDATES, VERDICT, RUN = (
     "Model and data",
@@ -188,138 +184,8 @@ CODE_FIELDS = ("arch", "student", "assistant", "data")
 """Fields that may name `file.py:function`."""
 
 
-def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
-    """Combine a recipe (a name in `pipelines/` or a YAML file) with options, which win; None counts as not given.
-
-    Budgets merge by metric: options over the recipe over `budget:` in `edgekd.yaml` of the working directory.
-
-    Raises:
-        UsageError: an option that does not exist, has the wrong type, or two that exclude each other.
-        BadInput: a recipe file that cannot be read, or has an unknown key.
-    """
-    given = {name: _as_written(name, value) for name, value in options.items() if value is not None and value != ()}
-    stored = _read_yaml(_recipe_path(recipe)) if recipe else {}
-    _refuse_unnamed_code(stored, given)
-    project = _project_budgets()
-    if "epochs" in given or "time" in given:
-        stored = {key: value for key, value in stored.items() if key not in ("epochs", "time")}
-    merged = {**stored, **given, "budget": _merge_budgets(project, stored.get("budget", ()), given.get("budget", ()))}
-    plan = _validate(merged, origin=None)
-    if plan.epochs is not None and plan.time is not None:
-        raise UsageError("--epochs and --time both say how long to train; give one of them.")
-    return plan
-
-
-def as_yaml(recipe: Recipe) -> str:
-    """The recipe as a YAML file that `--recipe` reads back: settings that differ from the default, and code hashes.
-
-    `trust` is left out: it is the user's word for one call.
-    """
-    values = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"trust"})
-    values["code"] = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _code_files(recipe)}
-    if not values["code"]:
-        del values["code"]
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def recipe_names() -> list[str]:
-    """Names that `--recipe` knows."""
-    return sorted(path.stem for path in data_folder("pipelines").glob("*.yaml"))
-
-
 def code_file(value: str | None) -> Path | None:
     """The Python file of a `file.py:function` value, or None where the value is something else."""
     if value is None or ".py:" not in value:
         return None
     return Path(value.rpartition(":")[0])
-
-
-def _code_files(recipe: Recipe) -> list[tuple[str, Path]]:
-    named = [(value, code_file(value)) for value in (getattr(recipe, field) for field in CODE_FIELDS)]
-    return [(value, path) for value, path in named if path is not None and path.is_file()]
-
-
-def _recipe_path(recipe: str) -> Path:
-    if recipe.endswith((".yaml", ".yml")) or "/" in recipe:
-        return Path(recipe)
-    path = data_folder("pipelines") / f"{recipe}.yaml"
-    if not path.is_file():
-        raise UsageError(f"There is no recipe {recipe!r}{did_you_mean(recipe, recipe_names())}")
-    return path
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"The file {path} cannot be read as YAML: {reason}") from None
-    if not isinstance(values, dict):
-        raise BadInput(f"The file {path} must hold `key: value` lines, one setting each.")
-    if "trust" in values:
-        raise BadInput(f"The file {path} sets `trust`, which no file can grant; remove it, or type --trust yourself.")
-    values = {key: _as_written(key, value) for key, value in values.items()}
-    _validate(values, origin=path)
-    return values
-
-
-def _as_written(name: str, value: Any) -> Any:
-    """A value as the command line would give it: paths and numbers as text, a single one of many as a tuple of it."""
-    if isinstance(value, Path):
-        return str(value)
-    field = Recipe.model_fields.get(name)
-    if field is not None and field.annotation == tuple[str, ...]:
-        return tuple(str(one) for one in value) if isinstance(value, list | tuple) else (value,)
-    return ",".join(str(one) for one in value) if isinstance(value, list | tuple) else value
-
-
-def _validate(values: dict[str, Any], *, origin: Path | None) -> Recipe:
-    kind = BadInput if origin else UsageError
-    where = f" in {origin}" if origin else ""
-    unknown = [key for key in values if key not in Recipe.model_fields]
-    if unknown:
-        raise kind(f"Unknown setting {unknown[0]!r}{where}{did_you_mean(str(unknown[0]), Recipe.model_fields)}")
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = first["loc"][0] if first["loc"] else "?"
-        raise kind(f"Setting {key!r}{where} is {first['input']!r}: {first['msg'].lower()}.") from None
-
-
-def _refuse_unnamed_code(stored: dict[str, Any], given: dict[str, Any]) -> None:
-    """A recipe is data: code that it names runs only when named again as an option, or with trust and unchanged."""
-    for field in CODE_FIELDS:
-        path = code_file(stored.get(field))
-        if path is None or given.get(field) == stored[field]:
-            continue
-        if field in given:
-            continue
-        option = f"--{field.replace('_', '-')} {stored[field]}"
-        if not given.get("trust"):
-            raise UsageError(f"The recipe wants to run code from {path}; if you trust it, add {option} or --trust.")
-        recorded = stored.get("code", {}).get(stored[field])
-        actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        if recorded and actual and recorded != actual:
-            raise BadInput(f"{path} changed since the recipe was saved; if you trust the new code, add {option}.")
-
-
-def _project_budgets() -> tuple[str, ...]:
-    path = Path("edgekd.yaml")
-    if not path.is_file():
-        return ()
-    values = _read_yaml(path)
-    if set(values) - {"budget"}:
-        raise BadInput("edgekd.yaml may hold only `budget:`; put other settings into a recipe.")
-    return tuple(values.get("budget", ()))
-
-
-def _merge_budgets(*sources: tuple[str, ...]) -> tuple[str, ...]:
-    merged: dict[str, str] = {}
-    for source in sources:
-        metrics = [text.partition("=")[0].strip() for text in source]
-        twice = next((m for m in metrics if metrics.count(m) > 1), None)
-        if twice:
-            raise UsageError(f"The budget {twice!r} is given twice; keep one of them.")
-        merged.update(zip(metrics, source, strict=True))
-    return tuple(merged.values())

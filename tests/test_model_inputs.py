@@ -11,7 +11,7 @@ from torch import nn
 from edgekd.errors import BadInput, EdgekdError, UsageError
 from edgekd.formats.read import read_model
 from edgekd.model_inputs import ModelInputs, settle_inputs
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 
 pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.cli.main import COMMANDS
-from edgekd.recipe import recipe_names
+from edgekd.recipe_file import recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from edgekd.errors import BadInput, UsageError
-from edgekd.recipe import Recipe, as_yaml, make_recipe, recipe_names
+from edgekd.recipe import Recipe
+from edgekd.recipe_file import as_yaml, make_recipe, recipe_names
 
 
 @pytest.fixture(autouse=True)

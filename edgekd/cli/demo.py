@@ -15,7 +15,7 @@ from edgekd.cli.console import make_listener
 from edgekd.cli.run import results_alone_on_stdout, run_and_show
 from edgekd.errors import UsageError
 from edgekd.progress import StageNote
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.version import __version__
 
 

@@ -12,7 +12,8 @@ from edgekd.device import DeviceProfile, resolve
 from edgekd.errors import UsageError
 from edgekd.identity import default_folder, settle_student
 from edgekd.preflight import check_plan, runtime_names, scheme_names
-from edgekd.recipe import Recipe, as_yaml
+from edgekd.recipe import Recipe
+from edgekd.recipe_file import as_yaml
 from edgekd.runtimes import RUNTIMES
 from edgekd.workspace import write_atomic
 

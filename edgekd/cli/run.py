@@ -17,7 +17,8 @@ from edgekd.device import resolve
 from edgekd.identity import default_folder, settle_student
 from edgekd.preflight import check_plan
 from edgekd.progress import Listener, StageNote
-from edgekd.recipe import Recipe, make_recipe
+from edgekd.recipe import Recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.results import Report
 from edgekd.version import __version__
 

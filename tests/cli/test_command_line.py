@@ -10,7 +10,8 @@ import pytest
 
 from edgekd.api import command_line
 from edgekd.cli.main import COMMANDS
-from edgekd.recipe import Recipe, make_recipe
+from edgekd.recipe import Recipe
+from edgekd.recipe_file import make_recipe
 
 
 def test_every_setting_of_the_recipe_is_an_option(call) -> None:

@@ -12,7 +12,7 @@ from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_a
 from edgekd.errors import UsageError
 from edgekd.formats.read import LoadedModel
 from edgekd.progress import silent
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.tasks.task import score_of
 from edgekd.training.evaluate import predict_outputs
 

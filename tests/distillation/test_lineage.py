@@ -17,7 +17,7 @@ from edgekd.distillation.seeds import Bout
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.losses.table import parse_losses
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.students.macs import count_macs
 from edgekd.teachers.combine import Ensemble
 from edgekd.training.evaluate import predict_outputs

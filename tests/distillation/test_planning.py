@@ -12,7 +12,7 @@ from edgekd.distillation.planning import decided_once, plan_training, usual_augm
 from edgekd.distillation.tuning import TRIAL_SHARE
 from edgekd.errors import UsageError
 from edgekd.preprocessing import Preprocessing
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.students.student import Student
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.detection import DETECTION

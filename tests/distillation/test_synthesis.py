@@ -8,7 +8,7 @@ from edgekd.distillation.synthesis import settle_source, synthesise_data
 from edgekd.errors import UsageError
 from edgekd.formats.read import LoadedModel
 from edgekd.progress import silent
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
 

@@ -17,7 +17,7 @@ from edgekd.data.split import open_split
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Tick, silent
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.stages import distill as stage
 from edgekd.stages.distill import Distilled, distill, trained_modules
 from edgekd.tasks.classification import CLASSIFICATION

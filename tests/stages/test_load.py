@@ -12,7 +12,7 @@ from torch import nn
 from edgekd.data.split import open_split
 from edgekd.errors import BadInput, UsageError
 from edgekd.progress import silent
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.stages.load import load
 
 HEIGHT, WIDTH = 24, 32

@@ -13,7 +13,7 @@ from edgekd.fronts.fronted import Fronted, parted
 from edgekd.fronts.place import Place
 from edgekd.fronts.table import build_fronts, parse_front
 from edgekd.preprocessing import Preprocessing
-from edgekd.recipe import make_recipe
+from edgekd.recipe_file import make_recipe
 from edgekd.students.build import build_student
 from edgekd.students.macs import count_macs
 from edgekd.students.pruning import rebuild
