@@ -40,17 +40,24 @@ class SpokenDigits(nn.Module):
 
 
 class Forecast(nn.Module):
-    """Every series by itself: what comes after the last value, a straight line of the past and a hidden layer."""
+    """Every series by itself, as its difference from the last value: hidden layers, and a straight line beside them."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, *, members: int, hidden: int, line: bool) -> None:
         super().__init__()
-        self.straight = nn.Linear(PAST, AHEAD)
-        self.bent = nn.Sequential(nn.Linear(PAST, hidden), nn.ReLU(), nn.Dropout(0.3), nn.Linear(hidden, AHEAD))
+        drop = 0.3 if line else 0.0
+        self.members = nn.ModuleList(
+            nn.Sequential(nn.Linear(PAST, hidden), nn.Dropout(drop), nn.ReLU(), nn.Linear(hidden, AHEAD))
+            for _ in range(members)
+        )
+        self.line = nn.Linear(PAST, AHEAD) if line else None
 
     def forward(self, past: torch.Tensor) -> torch.Tensor:
         last = past[:, -1:, :]
-        centred = (past - last).transpose(1, 2)
-        return (self.straight(centred) + self.bent(centred)).transpose(1, 2) + last
+        series = (past - last).transpose(1, 2)
+        ahead = torch.stack([member(series) for member in self.members]).mean(0)
+        if self.line is not None:
+            ahead = (ahead + self.line(series)) / 2
+        return ahead.transpose(1, 2) + last
 
 
 class Residual(nn.Module):
@@ -141,11 +148,11 @@ def spoken_digits_student() -> nn.Module:
 
 
 def etth1_teacher() -> nn.Module:
-    return Forecast(hidden=256)
+    return Forecast(members=4, hidden=128, line=True)
 
 
 def etth1_student() -> nn.Module:
-    return Forecast(hidden=8)
+    return Forecast(members=1, hidden=8, line=False)
 
 
 def cifar10_teacher() -> nn.Module:
