@@ -4,9 +4,9 @@
 
 FOLDER holds text.tar.xz (TREC), fsdd.npz (spoken digits), ett.tar.xz (ETTh1), bccd.tar (cells with boxes), the packs of
 CIFAR-10 with load_packs.py, which reads the packs, and resnet56_state_dict.pt, the trained CIFAR-10 teacher of
-akamaster/pytorch_resnet_cifar10. The other teachers are trained here first, on labels alone. Budgets and losses stand in
-`TASKS` and sizes in nets.py, settled on validation with other seeds before the reported runs; student and control get
-the same. A run that is interrupted goes on where it stopped when it is started again.
+akamaster/pytorch_resnet_cifar10. The other teachers are trained here first, on labels alone. Budgets and losses stand
+in `TASKS` and sizes in nets.py, settled on validation with other seeds before the reported runs; student and control
+get the same. A run that is interrupted goes on where it stopped when it is started again.
 """
 
 import argparse
