@@ -38,8 +38,8 @@ class Recipe(Record):
     data: str | None = _option(
         None,
         MODEL,
-        "Folder of class folders of images or WAV files, or with a coco.json; a .npz, .csv, .tsv or .parquet file; or "
-        "file.py:make_data.",
+        "Folder of class folders of images or WAV files, with a coco.json, or of .tar shards; a .npz, .npy, .csv, .tsv "
+        "or .parquet file; or file.py:make_data.",
     )
     synthesise: int | None = _option(
         None,

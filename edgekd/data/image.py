@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,16 +45,16 @@ class Fit:
         return (self.height, self.width, self.channels)
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(file: Path | IO[bytes]) -> Image.Image:
     """Decode the first frame and turn it upright as its EXIF orientation says. Raises one of `DECODE_ERRORS`."""
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         image.load()
         return ImageOps.exif_transpose(image)
 
 
-def look_at(path: Path) -> tuple[int, int, int]:
+def look_at(file: Path | IO[bytes]) -> tuple[int, int, int]:
     """Read (height, width, channels) of the upright image from the header alone. Raises one of `DECODE_ERRORS`."""
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         if image.getexif().get(ORIENTATION) in QUARTER_TURNS:
             width, height = height, width

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.classes import listed
-from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName, as_labels, as_ready, is_image
+from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, SplitName, as_labels, as_ready, is_image
 from edgekd.errors import BadInput, EdgekdError
 
 KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"))
@@ -74,9 +75,34 @@ def _array(path: Path, name: str) -> npt.NDArray[Any]:
         raise BadInput(f"{name} of {str(path)!r} cannot be read: {error}") from error
 
 
+def read_npy(source: str) -> Source:
+    """Check a single array of inputs, which are unlabelled and all train. Raises BadInput as `read_npz`."""
+    path = Path(source)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except BROKEN as error:
+        raise BadInput(f"{str(path)!r} cannot be read as .npy: {error}") from error
+    part = _inputs(array.shape, array.dtype, lambda: array, repr(str(path)), name=path.stem, labels=None)
+    return Source("npy", {"train": part}, False)
+
+
 def _part(path: Path, split: SplitName, headers: dict[str, Any], labelled: bool) -> Part:
     shape, dtype = headers[f"x_{split}"]
+    load = cache(lambda: _array(path, f"x_{split}"))
     where = f"x_{split} of {str(path)!r}"
+    labels = as_labels(_array(path, f"y_{split}"), f"y_{split} of {str(path)!r}", shape[0]) if labelled else None
+    return _inputs(shape, dtype, load, where, name=f"x_{split}", labels=labels)
+
+
+def _inputs(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    load: Callable[[], npt.NDArray[Any]],
+    where: str,
+    *,
+    name: str,
+    labels: Labels | None,
+) -> Part:
     if dtype.kind not in "iuf" or len(shape) < 2:
         raise BadInput(f"{where} is {dtype} of shape {shape}; {FORM}")
     if 0 in shape:
@@ -84,12 +110,10 @@ def _part(path: Path, split: SplitName, headers: dict[str, Any], labelled: bool)
     image = is_image(dtype, len(shape) - 1)
     if image and len(shape) == 4 and shape[3] > 4 and shape[1] in (1, 3):
         raise BadInput(f"{where} has shape {shape}, channels first; {FORM}: transpose it by (0, 2, 3, 1)")
-    inputs = cache(lambda: _array(path, f"x_{split}"))
-    labels = as_labels(_array(path, f"y_{split}"), f"y_{split} of {str(path)!r}", shape[0]) if labelled else None
     return Part(
         count=shape[0],
-        fetch=(lambda at: inputs()[at]) if image else (lambda at: as_ready(inputs()[at])),
-        name=lambda at: f"x_{split}[{at}]",
+        fetch=(lambda at: load()[at]) if image else (lambda at: as_ready(load()[at])),
+        name=lambda at: f"{name}[{at}]",
         labels=lambda: labels,
         look=(lambda at: (shape[1], shape[2], (*shape, 1)[3])) if image else None,
     )

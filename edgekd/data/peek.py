@@ -18,7 +18,10 @@ from edgekd.errors import BadInput
 from edgekd.preprocessing import Dtype
 from edgekd.record import Record
 
-SAMPLE = {"image folder": 200, "wav folder": 1000, "npz": 1, "coco": 200, "factory": 32, "table": 1}
+SAMPLE = {
+    **{"image folder": 200, "wav folder": 1000, "coco": 200, "shards": 200, "factory": 32},
+    **{"npz": 1, "npy": 1, "table": 1},
+}
 """How many samples, spread over each split, tell the size; all of one .npz array or table have the same."""
 USUAL_SHARE = 95
 """Percent of sounds that are no longer than the usual length: a few long ones would make all the others padding."""

@@ -16,8 +16,9 @@ from edgekd.data.coco import has_annotations, read_coco
 from edgekd.data.factory import read_factory
 from edgekd.data.image import SUFFIXES as IMAGE_SUFFIXES
 from edgekd.data.image_folder import read_image_folder
-from edgekd.data.npz import read_npz
+from edgekd.data.npz import read_npy, read_npz
 from edgekd.data.reading import Reading
+from edgekd.data.shards import is_shards, read_shards
 from edgekd.data.source import Kind, Labels, Part, Source, as_classes
 from edgekd.data.table_file import is_table, read_tables
 from edgekd.data.wav import SUFFIXES as WAV_SUFFIXES
@@ -26,8 +27,8 @@ from edgekd.errors import BadInput
 
 LabelKind = Literal["classes", "numbers", "boxes"]
 FORMS = (
-    "a folder of class folders of images or WAV files, a folder with a coco.json, a .npz, .csv, .tsv or .parquet file, "
-    "or file.py:make"
+    "a folder of class folders of images or WAV files, a folder with a coco.json or of .tar shards, a .npz, .npy, "
+    ".csv, .tsv or .parquet file, or file.py:make"
 )
 
 
@@ -84,10 +85,12 @@ def kind_of(source: str) -> Kind:
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
     if is_table(path):
         return "table"
+    if is_shards(path):
+        return "shards"
     if path.is_dir():
         return _kind_of_folder(path)
-    if path.suffix.lower() == ".npz":
-        return "npz"
+    if path.suffix.lower() in (".npz", ".npy"):
+        return "npz" if path.suffix.lower() == ".npz" else "npy"
     raise BadInput(f"data {source!r} is of no known form; give {FORMS}")
 
 
@@ -170,6 +173,8 @@ READERS: dict[Kind, Callable[[str, Reading], Source]] = {
     "image folder": lambda source, reading: read_image_folder(source),
     "wav folder": lambda source, reading: read_wav_folder(source),
     "npz": lambda source, reading: read_npz(source),
+    "npy": lambda source, reading: read_npy(source),
+    "shards": lambda source, reading: read_shards(source),
     "coco": lambda source, reading: read_coco(source),
     "factory": lambda source, reading: read_factory(source),
     "table": read_tables,

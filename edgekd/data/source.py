@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgekd.errors import BadInput
 
-Kind = Literal["image folder", "wav folder", "npz", "coco", "factory", "table"]
+Kind = Literal["image folder", "wav folder", "npz", "npy", "shards", "coco", "factory", "table"]
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
