@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from edgekd.distillation.contest import Contest, enter
-from edgekd.students.macs import count_macs
+from edgekd.errors import UsageError
+from edgekd.fronts.fronted import Fronted, parted
+from edgekd.students.macs import count_macs, count_params
 from edgekd.students.pruning import prune
 from edgekd.students.student import Student, changed_layers
 from edgekd.training.plan import Plan, without_features, without_teacher
@@ -29,24 +31,35 @@ def prune_in_steps(contest: Contest, teacher: nn.Module, student: Student, steps
     Recovery is by labels alone where there are any, so that the control, which starts from the same weights, owes the
     teacher no more than these.
 
-    Raises what `enter` raises; BadInput where a step cannot be pruned.
+    Raises what `enter` raises; UsageError for a student of fewer layers; BadInput where a step cannot be pruned.
     """
+    if student.plan["mode"] == "layers":
+        raise UsageError("--prune-steps is for networks that lose channels, and this one loses whole layers")
     example = torch.from_numpy(contest.data.preprocessing.zeros(1))
-    total, goal = count_macs(teacher, example), student.macs
-    reached, plan = teacher, _recovery(contest.plan, labelled=contest.data.labelled)
+    (front, body), (_, reached) = parted(student.module), parted(teacher)
+    seen = example if front is None else front(example)
+
+    def whole(net: nn.Module) -> nn.Module:
+        return net if front is None else Fronted(front, net).eval()
+
+    first, total, goal = reached, count_macs(reached, seen), count_macs(body, seen)
+    labelled = contest.data.labelled
     for step in range(1, steps):
         wanted = total * (goal / total) ** (step / steps)
-        smaller = prune(reached, example, keep_macs=wanted / count_macs(reached, example)).module
-        entry = enter(replace(contest, student=smaller), f"pruned-{step}", taught=not contest.data.labelled, plan=plan)
+        smaller = prune(reached, seen, keep_macs=wanted / count_macs(reached, seen)).module
+        setting = replace(contest, student=whole(smaller))
+        entry = enter(setting, f"pruned-{step}", taught=not labelled, plan=_recovery(contest.plan, labelled=labelled))
         log.info("%.0f %% of the teacher's MACs: %.4f on validation", 100 * wanted / total, entry.trained.score)
-        reached = entry.module
-    last = prune(reached, example, keep_macs=goal / count_macs(reached, example))
+        _, reached = parted(entry.module)
+    last = prune(reached, seen, keep_macs=goal / count_macs(reached, seen))
+    build = {"mode": last.plan["mode"], "layers": changed_layers(first, last.module)}
     return replace(
-        last,
+        student,
+        module=whole(last.module),
         origin=f"teacher pruned in {steps} steps, {last.macs / total:.1%} of its multiply-accumulates kept",
-        teacher_macs=student.teacher_macs,
-        plan={"mode": last.plan["mode"], "layers": changed_layers(teacher, last.module)},
-        notes=student.notes,
+        macs=count_macs(whole(last.module), example),
+        params=count_params(whole(last.module)),
+        plan=build if front is None else {**student.plan, "body": build},
     )
 
 

@@ -9,7 +9,12 @@ from torch import nn
 from edgekd.data.split import Split
 from edgekd.distillation import gradual
 from edgekd.distillation.contest import Contest, Entry
+from edgekd.distillation.derive import derive_student
 from edgekd.distillation.gradual import prune_in_steps
+from edgekd.errors import UsageError
+from edgekd.formats.read import LoadedModel
+from edgekd.fronts.place import Place
+from edgekd.fronts.table import build_fronts, parse_front
 from edgekd.students.macs import count_macs
 from edgekd.students.pruning import prune, rebuild
 from edgekd.tasks.task import score_of
@@ -34,6 +39,24 @@ def test_it_ends_as_small_as_at_once_and_knows_more(contest: Contest, teacher: n
     rebuilt.load_state_dict(gradually.module.state_dict())
     image = torch.rand(2, 1, 8, 8)
     assert torch.equal(rebuilt(image), gradually.module(image))
+
+
+def test_a_student_of_smaller_images_is_pruned_behind_its_front(contest: Contest, teacher: nn.Module) -> None:
+    front = build_fronts([parse_front("resize=4,4")], Place((1, 8, 8)))
+    fake = LoadedModel(teacher, "exported program", "", None, {}, (), trainable=True)
+    at_once = derive_student("auto", fake, EXAMPLE, outputs=10, keep_macs=0.3, latency_goal=None, seed=0, front=front)
+    gradually = prune_in_steps(contest, teacher, at_once, 2)
+    assert 0.8 * at_once.macs < gradually.macs <= at_once.macs
+    rebuilt = rebuild(teacher, EXAMPLE, gradually.plan)
+    rebuilt.load_state_dict(gradually.module.state_dict())
+    image = torch.rand(2, 1, 8, 8)
+    assert torch.equal(rebuilt(image), gradually.module(image))
+
+
+def test_a_student_of_fewer_layers_is_refused(contest: Contest, teacher: nn.Module) -> None:
+    layers = replace(prune(teacher, EXAMPLE, keep_macs=0.5), plan={"mode": "layers"})
+    with pytest.raises(UsageError, match="--prune-steps is for networks that lose channels"):
+        prune_in_steps(contest, teacher, layers, 2)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
