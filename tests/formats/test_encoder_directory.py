@@ -84,6 +84,7 @@ def test_names_of_classes_unless_nobody_gave_any(tmp_path: Path) -> None:
     assert read_model(tmp_path).metadata["labels"] == ("bad", "so-so", "good")
 
 
+@pytest.mark.slow
 def test_no_connection_is_asked_for_from_the_first_import_on(tmp_path: Path) -> None:
     write_directory(tmp_path)
     edit_config(tmp_path, _name_or_path="somebody/some-model")

@@ -158,6 +158,7 @@ def test_a_finished_run_is_not_done_again(digits, make_net, tmp_path):
     assert not ticks and same(weights(one), weights(two)) and again.score == first.score
 
 
+@pytest.mark.slow
 def test_control_c_between_steps_saves_and_goes_on_from_there(tmp_path):
     """In a process of its own: a test runner's worker need not run tests in its main thread, where signals arrive."""
     script = Path(__file__).with_name("train_digits.py")
