@@ -20,7 +20,7 @@ _INPUT_FIELDS = {
     *("tokenizer", "max_length", "label_column", "text_column"),
 }
 _LIBRARIES = (
-    *("torch", "torchvision", "timm", "torch-pruning", "lightning-fabric", "pillow"),
+    *("torch", "torchvision", "timm", "torch-pruning", "lightning-fabric", "pillow", "scipy"),
     *("onnx", "onnxruntime", "onnxscript", "onnxslim", "openvino"),
     *("transformers", "tokenizers", "pyarrow"),
 )
@@ -51,16 +51,22 @@ def identity_of_inputs(plan: Recipe) -> list[object]:
     kind = identify(model)
     weights = external_files(model) if kind.kind == "onnx" else ()
     tokenizer = tokenizer_file(plan.tokenizer, model)
+    beside = tokenizer.with_name("tokenizer_config.json") if tokenizer else None
     data = Path(plan.data) if plan.data and code_file(plan.data) is None else None
     return [
         [kind.sha256, *(file_sha256(path) for path in weights)],
-        file_sha256(tokenizer) if tokenizer else None,
+        [file_sha256(path) for path in (tokenizer, beside) if path is not None and path.is_file()],
         plan.model_dump(include=_INPUT_FIELDS),
         code_hashes(plan),
         source_stamp(data) if data else plan.student != "none",
         file_sha256(Path(plan.classes)) if plan.classes else None,
         library_versions(),
     ]
+
+
+def identity_of_teachers(plan: Recipe) -> list[str]:
+    """SHA-256 of the further teachers."""
+    return [identify(path).sha256 for path in plan.co_teacher]
 
 
 def identity_of_profile(profile: DeviceProfile) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def resolve_preprocessing(
     if facts is not None and facts.input_shape is not None:
         _refuse_options({**options, "duration": sound.get("duration")}, "data that already are model inputs")
         ready = _ready_from_data(facts.input_shape, facts.dtype, input_shape, input_dtype)
+        if "sample_rate" in sound and len([side for side in ready.shape if side != 1]) > 1:
+            raise UsageError(f"--sample-rate is for waveforms, and the inputs are {'x'.join(map(str, ready.shape))}")
         return ready if "sample_rate" not in sound else ready.model_copy(update=sound)
     _refuse_options(sound, "data that are no sounds")
     takes_images = (input_shape is None or len(input_shape) == 4) and input_dtype != "int64"

@@ -103,12 +103,13 @@ def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
     reading = Reading(plan.label_column, plan.text_column)
     table = read_tables(plan.data, reading) if plan.data and kind_of(plan.data) == "table" else None
     path = tokenizer_file(plan.tokenizer, Path(str(plan.model)))
+    if table is None:
+        _refuse(plan, ("label_column", "text_column"), "a table, and there is none")
     if plan.data and not (table and table.text):
-        given = [name for name in ("tokenizer", "max_length") if getattr(plan, name) is not None]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} is for text, and {plan.data} holds none")
+        _refuse(plan, ("tokenizer", "max_length"), f"text, and {plan.data} holds none")
         return None
     if path is None:
+        _refuse(plan, ("max_length",), "text, which needs a tokenizer; give --tokenizer")
         return None  # text without a tokenizer is refused where it is read
     tokenizer = read_tokenizer(path)
     pad = pad_of(tokenizer, path, teacher.metadata.get("pad"))
@@ -126,6 +127,13 @@ def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
         content=content,
         origin={"tokens": str(path), "input_shape": why},
     )
+
+
+def _refuse(plan: Recipe, options: tuple[str, ...], what: str) -> None:
+    """Raise UsageError where one of these options is given, which are for `what`."""
+    for name in options:
+        if getattr(plan, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for {what}")
 
 
 def _check_vocabulary(tokenizer: "Tokenizer", path: Path, module: nn.Module, length: int) -> None:

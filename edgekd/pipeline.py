@@ -15,7 +15,14 @@ from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile, resolve
 from edgekd.errors import UsageError
 from edgekd.following import Done, Follower
-from edgekd.identity import code_hashes, default_folder, identity_of_inputs, identity_of_profile, settle_student
+from edgekd.identity import (
+    code_hashes,
+    default_folder,
+    identity_of_inputs,
+    identity_of_profile,
+    identity_of_teachers,
+    settle_student,
+)
 from edgekd.places.environment import environment
 from edgekd.preflight import check_plan, runtime_names, scheme_names
 from edgekd.progress import Listener, StageNote, silent
@@ -129,6 +136,7 @@ class _Run:
         plan = self.plan
         goal = self._latency_goal()
         made_from: list[object] = [loaded.digest, plan.model_dump(include=TRAINING_FIELDS), code_hashes(plan)]
+        made_from += identity_of_teachers(plan)
         if goal is not None:
             made_from += [goal, identity_of_profile(self.profile)]
 

@@ -38,8 +38,11 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         parse_duration(plan.duration)
     if not plan.judge and (plan.ablate or plan.folds):
         raise UsageError("--ablate and --folds compare with the student trained alone, which --no-judge leaves out")
-    if plan.prune_steps > 1 and plan.student not in (None, "auto"):
-        raise UsageError(f"--prune-steps is for --student auto, not {plan.student}; leave it out")
+    student = plan.student or ("auto" if plan.data else "none")
+    if plan.prune_steps > 1 and student != "auto":
+        raise UsageError(f"--prune-steps is for --student auto, not {student}; leave it out")
+    if plan.student_input and student == "none":
+        raise UsageError("--student-input is for a student, and none is trained; give --student, or data")
     named = {"model": plan.model, "--classes": plan.classes}
     named |= {f"--{field}": getattr(plan, field) for field in CODE_FIELDS}
     for option, value in named.items():
@@ -54,8 +57,6 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         read_classes(Path(plan.classes))
     if plan.student not in (None, "none") and plan.data is None and plan.synthesise == 0:
         raise BadInput(f"--student {plan.student} needs data to train on; give --data, or do without --synthesise 0.")
-    if plan.student_input and (plan.student == "none" or (plan.student is None and plan.data is None)):
-        raise UsageError("--student-input is for a student, and none is trained; give --student, or data")
     _check_model(identify(str(plan.model)), plan, out)
 
 

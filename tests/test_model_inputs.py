@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -53,6 +54,13 @@ def test_options_and_missing_data(toy: Path, tmp_path: Path) -> None:
     assert alone.tokens is not None
     with pytest.raises(UsageError, match="more than the 32 tokens"):
         settle(tmp_path, toy / "bert", data=toy / "sentences", max_length=33)
+
+
+def test_options_that_nothing_would_read_are_refused(toy: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "ids.npz", x_train=np.zeros((4, 16), np.int64))
+    for option, value in (("label_column", "a"), ("text_column", "b"), ("max_length", 8)):
+        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for"):
+            settle(tmp_path, toy / "bert", data=tmp_path / "ids.npz", **{option: value})
 
 
 def test_a_tokenizer_of_more_tokens_than_the_model_knows(toy: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Arrays of images or of ready-made inputs in one file: x_train, y_train [, x_val, y_val, x_test, y_test, classes]."""
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from edgekd.errors import BadInput, EdgekdError
 
 KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"))
 # What zipfile and numpy raise on damaged, encrypted, pickled or unknown content.
-BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+BROKEN = (
+    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(TypeError, OverflowError, SyntaxError, tokenize.TokenError),
+)
 FORM = (
     "images are uint8 (n, height, width, channels), or (n, height, width) for grey; other inputs are floats or "
     "integers (n, ...) as the model takes them"
@@ -79,7 +83,10 @@ def read_npy(source: str) -> Source:
     """Check a single array of inputs, which are unlabelled and all train. Raises BadInput as `read_npz`."""
     path = Path(source)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it holds several arrays; call it .npz")
     except BROKEN as error:
         raise BadInput(f"{str(path)!r} cannot be read as .npy: {error}") from error
     part = _inputs(array.shape, array.dtype, lambda: array, repr(str(path)), name=path.stem, labels=None)

@@ -72,7 +72,15 @@ def open_source(
         parts = {name: _interpreted(part, f"{source}: {name}", mapping, task) for name, part in found.parts.items()}
     if found.classes is not None and len(set(found.classes)) < len(found.classes):
         raise BadInput(f"{source} names a class twice among {listed(found.classes)}; give every class its own name")
+    _check_names(found.classes or (), source)
     return replace(found, parts=parts)
+
+
+def _check_names(classes: tuple[str, ...], source: str) -> None:
+    """Refuse class names that no line of a text file can hold. Raises BadInput."""
+    for name in classes:
+        if len(name.splitlines()) != 1 or not name.isprintable():
+            raise BadInput(f"{source} names a class {listed([name])}; names are one line of printable characters")
 
 
 def kind_of(source: str) -> Kind:
@@ -83,22 +91,29 @@ def kind_of(source: str) -> Kind:
     path = Path(source)
     if not path.exists():
         raise BadInput(f"data {source!r} does not exist; give {FORMS}")
+    if path.is_dir():
+        return _kind_of_folder(path)
     if is_table(path):
         return "table"
     if is_shards(path):
         return "shards"
-    if path.is_dir():
-        return _kind_of_folder(path)
     if path.suffix.lower() in (".npz", ".npy"):
         return "npz" if path.suffix.lower() == ".npz" else "npy"
     raise BadInput(f"data {source!r} is of no known form; give {FORMS}")
 
 
 def _kind_of_folder(path: Path) -> Kind:
+    """Samples of their own come before a table, which may be a list of them. Raises BadInput beside tar shards."""
     if has_annotations(path):
         return "coco"
-    sounds = not holds_files(path, IMAGE_SUFFIXES) and holds_files(path, WAV_SUFFIXES)
-    return "wav folder" if sounds else "image folder"
+    samples = [suffixes for suffixes in (IMAGE_SUFFIXES, WAV_SUFFIXES) if holds_files(path, suffixes)]
+    if is_shards(path):
+        if samples or is_table(path):
+            raise BadInput(f"{str(path)!r} holds .tar files beside other data; move one of both away")
+        return "shards"
+    if not samples and is_table(path):
+        return "table"
+    return "wav folder" if samples == [WAV_SUFFIXES] else "image folder"
 
 
 def label_form(source: Source) -> tuple[LabelKind, tuple[int, ...]] | None:

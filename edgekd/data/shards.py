@@ -116,12 +116,12 @@ def _members(shard: Path) -> Iterator[tuple[str, _Member]]:
             for entry in archive:
                 if not entry.isreg() or entry.issparse() or Path(entry.name).name.startswith("."):
                     continue
-                if entry.offset_data + entry.size > end or entry.size > MOST_BYTES:
+                if not 0 <= entry.size <= min(MOST_BYTES, end - entry.offset_data):
                     raise BadInput(
                         f"{str(shard)!r}: {listed([entry.name])} is cut off, or larger than {MOST_BYTES} bytes"
                     )
                 yield entry.name, _Member(shard, entry.offset_data, entry.size)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise BadInput(
             f"{str(shard)!r} cannot be read as a plain tar file: {str(error)[:120]}; unpack or mend it"
         ) from error

@@ -4,6 +4,7 @@ The layout is that of Microsoft's and IBM's "Multimedia Programming Interface an
 WAVE_FORMAT_IEEE_FLOAT and WAVE_FORMAT_EXTENSIBLE as Microsoft's mmreg.h has them.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +24,8 @@ MOST_CHUNKS = 256
 RATES = range(100, 384_001)
 FINEST_RATIO = 1000
 """Largest denominator of a ratio of rates, which bounds the filter; it is off by less than one in a million."""
+FILTER_REACH = 10
+"""Of scipy's filter to each side, in samples of the lower rate."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -80,11 +83,26 @@ def fit_sound(sound: Sound, *, rate: int, samples: int) -> Samples:
     values = sound.samples
     if sound.rate != rate:
         ratio = Fraction(rate, sound.rate).limit_denominator(FINEST_RATIO)
-        values = resample_poly(values, ratio.numerator, ratio.denominator).astype(np.float32)
+        total = math.ceil(len(values) * ratio)
+        values = _resampled(values, ratio, max(0, (total - samples) // 2), samples)
     spare = len(values) - samples
     if spare >= 0:
         return np.ascontiguousarray(values[spare // 2 : spare // 2 + samples])
     return np.pad(values, (-spare // 2, -spare - -spare // 2))
+
+
+def _resampled(values: Samples, ratio: Fraction, start: int, count: int) -> Samples:
+    """`count` samples from `start` on of all that resampling by `ratio` gives, or as many as there are.
+
+    Only what these are made from is resampled, or a small file at a low rate would fill the memory.
+    """
+    up, down = ratio.numerator, ratio.denominator
+    reach = FILTER_REACH * max(up, down) // up + 1
+    first = max(0, math.floor(start / ratio) - reach) // down * down  # whole steps, so that the grid stays
+    last = math.ceil((start + count) / ratio) + reach
+    found: Samples = resample_poly(values[first:last], up, down).astype(np.float32)
+    start -= first // down * up
+    return found[start : start + count]
 
 
 def _header(file: BinaryIO) -> Header:

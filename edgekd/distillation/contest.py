@@ -97,7 +97,7 @@ def open_cache(
     """Open the cache of what this teacher says of views of these data. Raises BadInput where it is another's."""
     how = getattr(getattr(teacher, "how", None), "__name__", "")  # of an ensemble: its weights are among its buffers
     settings = [data.preprocessing.model_dump(mode="json"), plan.augment, plan.mixup, plan.teacher_precision, how]
-    settings += [repr(module) for module in teacher.modules() if isinstance(module, Fronts)]
+    settings += [module.plan for module in teacher.modules() if isinstance(module, Fronts)]
     identity = identity_of(settings=settings, modules=[teacher], arrays=[data.train.inputs])
     logits = data.task.name == "classification"
     return TeacherCache.open(folder, identity, limit_bytes, logits=logits, kept=KEPT_LOGITS)

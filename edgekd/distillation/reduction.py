@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgekd.errors import UsageError
 from edgekd.fronts.fronted import Fronts, parted
 from edgekd.fronts.place import Place
 from edgekd.fronts.table import build_fronts, parse_front, shape_behind
@@ -25,6 +26,8 @@ def student_front(plan: Recipe, teacher: nn.Module, data: TrainingData) -> Front
     """
     if not plan.student_input:
         return None
+    if data.preprocessing.dtype == "int64":
+        raise UsageError("--student-input reduces numbers, and the inputs are whole numbers that stand for something")
     theirs, _ = parted(teacher)
     before = theirs if theirs is not None else nn.Identity()
 

@@ -20,8 +20,13 @@ from edgekd.formats.state_dict import read_checkpoint
 from edgekd.formats.zip_members import shown
 
 MAX_CONFIG = 2**22
-MAX_SIZES = {"_layers": 1024, "_heads": 1024, "dim": 2**17, "_size": 2**21, "_embeddings": 2**21}
+MAX_SIZES = {
+    **{"_layers": 1024, "_layer": 1024, "_heads": 1024, "_head": 1024},
+    **{"dim": 2**17, "_embd": 2**17, "_labels": 2**17, "_size": 2**21, "_embeddings": 2**21},
+}
 """Of what a configuration counts, by how its names end; more is no model for a device."""
+MAX_NUMBER = 2**31
+"""Of everything else in it that is a whole number."""
 PADDED_POSITIONS = (
     "roberta",
     "xlm-roberta",
@@ -102,8 +107,8 @@ def read_config(root: Path) -> dict[str, Any]:
     if "quantization_config" in config:
         raise BadInput(f"{path} describes quantized weights; give the model as it was before, in float")
     for name, value in config.items():
-        limit = next((most for ending, most in MAX_SIZES.items() if name.endswith(ending)), None)
-        if limit is not None and type(value) is int and abs(value) > limit:
+        limit = next((most for ending, most in MAX_SIZES.items() if name.endswith(ending)), MAX_NUMBER)
+        if type(value) is int and abs(value) > limit:
             raise BadInput(f"{path}: {shown(name)} is {value}, more than the {limit} that edgekd reads")
     return config
 

@@ -31,7 +31,10 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
     """
     if not plan.front:
         return teacher, _with_channel(teacher, preprocessing)
-    fronts = build_fronts([parse_front(text) for text in plan.front], _place(preprocessing))
+    specs = [parse_front(text) for text in plan.front]
+    if any(spec.name == "pca" for spec in specs):
+        raise UsageError("--front pca has no components to stand before a trained model; it is for --student-input")
+    fronts = build_fronts(specs, _place(preprocessing))
     fixed = teacher.input_shape[-1] if teacher.input_shape else None
     if isinstance(fronts[0], LogMel) and len(fronts) == 1 and fixed and plan.duration is None and plan.data:
         preprocessing = _with_frames(preprocessing, fronts[0], fixed)

@@ -123,3 +123,23 @@ def test_an_array_alone_is_unlabelled(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(BadInput, match=r"objects\.npy.* cannot be read as \.npy"):
         open_source(str(tmp_path / "objects.npy"))
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '|u1', 'fortran_order': False, 'shape': (((", "(10**30, 2)", "(True, 2)"]
+)
+def test_arrays_with_broken_headers_are_one_sentence(tmp_path: Path, header: str) -> None:
+    if header.startswith("("):
+        header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + header.replace("10**30", "1" + 30 * "0") + "}"
+    text = header.encode().ljust(117) + b"\n"
+    path = tmp_path / "images.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
+    with pytest.raises(BadInput, match=r"images\.npy"):
+        open_source(str(path))
+
+
+def test_several_arrays_are_no_npy(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_train=np.zeros((2, 4)))
+    (tmp_path / "data.npz").rename(tmp_path / "data.npy")
+    with pytest.raises(BadInput, match="several arrays"):
+        open_source(str(tmp_path / "data.npy"))

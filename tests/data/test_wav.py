@@ -1,10 +1,13 @@
 """WAV files: every coding that is read against the numbers that were written, and what is refused."""
 
 import struct
+import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import resample_poly
 
 from edgekd.data.wav import Sound, fit_sound, look_at_wav, open_wav
 
@@ -115,3 +118,21 @@ def test_a_resampled_tone_is_the_tone_at_the_new_rate(rate):
     fitted = fit_sound(Sound(tone(rate), rate), rate=16000, samples=16000)
     assert fitted.shape == (16000,) and fitted.dtype == np.float32
     assert np.abs(fitted - tone(16000))[200:-200].max() < 0.01
+
+
+@pytest.mark.parametrize(("rate", "wanted", "samples"), [(44100, 16000, 4000), (8000, 11025, 9000), (22050, 8000, 100)])
+def test_what_is_cut_away_is_not_resampled(rate: int, wanted: int, samples: int) -> None:
+    values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    ratio = Fraction(wanted, rate).limit_denominator(1000)
+    whole = resample_poly(values, ratio.numerator, ratio.denominator).astype(np.float32)
+    start = (len(whole) - samples) // 2
+    found = fit_sound(Sound(values, rate), rate=wanted, samples=samples)
+    assert np.array_equal(found, whole[start : start + samples])
+
+
+def test_a_small_file_of_a_low_rate_does_not_fill_the_memory() -> None:
+    sound = Sound(np.zeros(20_000_000, np.float32), 100)
+    tracemalloc.start()
+    assert fit_sound(sound, rate=48_000, samples=4800).shape == (4800,)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()

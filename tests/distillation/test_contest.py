@@ -9,6 +9,10 @@ from safetensors.torch import load_file
 
 from edgekd.data.split import Split
 from edgekd.distillation.contest import enter, open_cache, seeded
+from edgekd.errors import BadInput
+from edgekd.fronts.fronted import Fronted
+from edgekd.fronts.place import Place
+from edgekd.fronts.table import build_fronts, parse_front
 from edgekd.training.plan import Plan
 
 
@@ -51,6 +55,17 @@ def test_a_cache_is_asked_about_its_own_teacher_and_data_only(contest, make_net,
     assert same(entry.module.state_dict(), alone.module.state_dict())
     cache.close()
     assert {path: path.read_bytes() for path in (tmp_path / "cache").glob("segment-*")} == stored
+
+
+def test_a_cache_is_of_one_front(contest, make_net, tmp_path) -> None:
+    """Two fronts without weights that differ in a setting give different answers."""
+
+    def behind(mel: str) -> Fronted:
+        return Fronted(build_fronts([parse_front(f"log_mel=8,mel={mel}")], Place((4000,), 8000)), make_net(1)).eval()
+
+    open_cache(tmp_path / "cache", behind("htk"), contest.data, contest.plan).close()
+    with pytest.raises(BadInput, match="written by another teacher"):
+        open_cache(tmp_path / "cache", behind("slaney"), contest.data, contest.plan)
 
 
 def test_a_control_knows_no_teacher_nor_what_it_said(contest, tmp_path) -> None:
