@@ -165,6 +165,7 @@ def test_unreadable_budgets_and_options(run, trained_pt2: Path) -> None:
     refused(run(trained_pt2, "--budget", "latency=30"), 2, "latency=30", "ms")
     refused(run(trained_pt2, "--budget", "latancy=30ms"), 2, "did you mean 'latency'")
     refused(run(trained_pt2, "--schemes", "int4"), 2, "int4")
+    refused(run(trained_pt2, "--prune-steps", "3", "--student", "none"), 2, "--prune-steps is for --student auto")
     assert run(trained_pt2, "--epochz", 3).returncode == 2
 
 

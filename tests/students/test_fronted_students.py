@@ -110,3 +110,9 @@ def test_an_onnx_file_gets_no_front():
     plan = make_recipe(model="m.onnx", data="d", front=("log_mel=16",))
     with pytest.raises(UsageError, match="cannot be put before an ONNX file"):
         put_front(plan, loaded(net(), onnx_path=Path("m.onnx")), WAVEFORM)
+
+
+def test_components_are_of_students_alone() -> None:
+    table = Preprocessing(identity=True, input_shape=(8,))
+    with pytest.raises(UsageError, match="--front pca has no components"):
+        put_front(make_recipe(front=("pca=2",)), loaded(nn.Linear(2, 3)), table)
