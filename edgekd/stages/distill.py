@@ -174,9 +174,11 @@ def _contest(
         pairs = _pairs(plan, student.module, teacher, data)
         return plan_training(plan, student, teacher, data, pairs=pairs, control=plan.judge and data.labelled)
 
+    if plan.teacher_cache and data.task.every_output:
+        raise UsageError(f"--teacher-cache keeps one output, and --task {data.task.name} has all; leave it out")
     settled = decided_once(folder / "training.json", decide)
     cache = None
-    if plan.teacher_cache or plan.seeds > 1 or plan.ablate or plan.tune:
+    if (plan.teacher_cache or plan.seeds > 1 or plan.ablate or plan.tune) and not data.task.every_output:
         own = folder / "teacher-cache"
         cache = open_cache(Path(plan.teacher_cache) if plan.teacher_cache else own, teacher, data, settled)
     try:

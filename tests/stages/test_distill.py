@@ -14,6 +14,7 @@ from torch import nn
 
 from edgekd.data.materialise import materialise
 from edgekd.data.split import open_split
+from edgekd.errors import UsageError
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Tick, silent
@@ -21,6 +22,8 @@ from edgekd.recipe_file import make_recipe
 from edgekd.stages import distill as stage
 from edgekd.stages.distill import Distilled, distill, trained_modules
 from edgekd.tasks.classification import CLASSIFICATION
+from edgekd.tasks.regression import GENERIC
+from edgekd.tasks.task import Task
 from edgekd.training.evaluate import predict_outputs
 
 STRIPES = Preprocessing(height=24, width=32, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -90,7 +93,9 @@ def loaded(digits_teacher, tmp_path) -> Path:
 
 @pytest.fixture
 def run(digits_teacher, loaded) -> Callable[..., Distilled]:
-    def run(folder: Path, *, listen: Callable[[Tick], None] = silent, **asked: Any) -> Distilled:
+    def run(
+        folder: Path, *, task: Task = CLASSIFICATION, listen: Callable[[Tick], None] = silent, **asked: Any
+    ) -> Distilled:
         asked = {"epochs": 3, "batch_size": 30, "learning_rate": 0.05, "accelerator": "cpu", **asked}
         folder.mkdir(exist_ok=True)
         return distill(
@@ -99,7 +104,7 @@ def run(digits_teacher, loaded) -> Callable[..., Distilled]:
             teacher=read_model(digits_teacher),
             preprocessing=DIGITS,
             outputs=10,
-            task=CLASSIFICATION,
+            task=task,
             classes=tuple("0123456789"),
             loaded=loaded,
             latency_goal=None,
@@ -216,6 +221,11 @@ def test_without_a_control_nothing_is_said_of_the_teachers_worth(run, tmp_path) 
     assert found.trained == ("student",) and found.shipped == "student" and found.judgement is None
     assert found.distillation.gain is None and "not known" in found.distillation.reason
     assert not (tmp_path / "run" / "control.safetensors").exists()
+
+
+def test_a_cache_that_could_not_keep_the_teachers_word_is_refused(run, tmp_path) -> None:
+    with pytest.raises(UsageError, match="--teacher-cache keeps one output, and --task generic has all"):
+        run(tmp_path / "distill", task=GENERIC, teacher_cache=str(tmp_path / "cache"))
 
 
 def test_losses_between_layers_are_weighed_and_reported(run, tmp_path) -> None:
