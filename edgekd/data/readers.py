@@ -106,14 +106,15 @@ def _kind_of_folder(path: Path) -> Kind:
     """Samples of their own come before a table, which may be a list of them. Raises BadInput beside tar shards."""
     if has_annotations(path):
         return "coco"
-    samples = [suffixes for suffixes in (IMAGE_SUFFIXES, WAV_SUFFIXES) if holds_files(path, suffixes)]
+    images = holds_files(path, IMAGE_SUFFIXES)
+    sounds = not images and holds_files(path, WAV_SUFFIXES)
     if is_shards(path):
-        if samples or is_table(path):
+        if images or sounds or is_table(path):
             raise BadInput(f"{str(path)!r} holds .tar files beside other data; move one of both away")
         return "shards"
-    if not samples and is_table(path):
+    if not images and not sounds and is_table(path):
         return "table"
-    return "wav folder" if samples == [WAV_SUFFIXES] else "image folder"
+    return "wav folder" if sounds else "image folder"
 
 
 def label_form(source: Source) -> tuple[LabelKind, tuple[int, ...]] | None:
