@@ -15,18 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.image import SUFFIXES, look_at, open_image
 from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName, as_labels
 from edgekd.errors import BadInput
 
-SPLIT_WORDS: dict[str, SplitName] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 MOST_SAMPLES = 20_000_000
 MOST_BYTES = 256 << 20
 """Of one member."""
@@ -85,7 +79,7 @@ def read_shards(source: str) -> Source:
 
 def _split_of(shard: Path) -> SplitName:
     words = re.split(r"[^a-z]+", shard.stem.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), "train")
 
 
 def _samples(shard: Path) -> list[_Sample]:

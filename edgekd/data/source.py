@@ -55,6 +55,29 @@ class Source:
     text: bool = False
     columns: tuple[str, ...] = ()
     """Of a table of numbers: what each number of an input is."""
+    unlabelled: Part | None = None
+    """Further samples to train on, without labels although the parts have them."""
+
+
+def joined(first: Part, second: Part) -> Part:
+    """The samples of both as one part without labels."""
+
+    def place(at: int) -> tuple[Part, int]:
+        return (first, at) if at < first.count else (second, at - first.count)
+
+    def fetch(at: int) -> Any:
+        part, own = place(at)
+        return part.fetch(own)
+
+    def name(at: int) -> str:
+        part, own = place(at)
+        return part.name(own)
+
+    def look(at: int) -> Any:
+        part, own = place(at)
+        return (part.look or part.fetch)(own)
+
+    return Part(first.count + second.count, fetch, name, lambda: None, look if first.look else None)
 
 
 def as_ready(value: npt.NDArray[Any]) -> npt.NDArray[Any]:

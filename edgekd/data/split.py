@@ -19,7 +19,8 @@ class Split:
     inputs: images uint8 (n, height, width, channels) already resized to the model's input size, or ready-made inputs
         float32 or int64 (n, ...); possibly memory-mapped.
     labels: class indices int64 (n,), numbers to predict float32 (n, ...) shaped as the model's outputs, boxes float32
-        (n, objects, classes + 4) in pixels of the input, or None where the data are unlabelled.
+        (n, objects, classes + 4) in pixels of the input, or None where the data are unlabelled. Of train there may be
+        fewer labels than inputs: the samples after the last label are unlabelled. Val and test are labelled throughout.
     """
 
     inputs: npt.NDArray[Any]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.delimited import read_delimited
 from edgekd.data.image import SUFFIXES
@@ -24,9 +25,7 @@ from edgekd.errors import BadInput, did_you_mean
 MAX_BYTES = 2**31
 LABELS, TEXTS = ("label", "target"), ("text", "sentence")
 LIKELY_LABELS = {"labels", "targets", "class", "classes", "category", "y", "sentiment"}
-SPLIT_STEMS: dict[str, SplitName] = {
-    **{"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
-}
+SPLIT_STEMS: dict[str, SplitName] = {**SPLIT_FOLDERS, "dev": "val"}
 
 
 def is_table(path: Path) -> bool:
