@@ -119,6 +119,7 @@ def test_a_first_look_is_of_what_is_scored(save: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
+        ({"x_unlabeled": images(np.arange(3))}, "both 'unlabeled' and 'unlabelled'; keep one"),
         ({"y_train": None}, "unlabelled samples apart but no labels at all; put them into train"),
         ({"x_unlabelled": np.zeros((3, 4, 4), np.uint8)}, "x_train 3 channels, x_unlabelled 1 channels"),
         ({"x_unlabelled": np.zeros((3, 4, 4, 3))}, r"x_unlabelled floats \(n, 4, 4, 3\); store them alike"),
