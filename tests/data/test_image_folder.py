@@ -131,11 +131,11 @@ def test_two_folders_for_one_split(tmp_path: Path, noise: Callable, write_images
 
 @pytest.fixture
 def mixed(tmp_path: Path, noise: Callable, write_images: Write) -> Path:
-    """train/cat and train/dog with two images each, and four in unlabelled/, one of them two folders down."""
+    """train/cat and train/dog with two images each, and four in unlabelled/, the last of 9 x 7 two folders down."""
     for at, name in enumerate(("cat", "dog")):
         write_images(tmp_path / "train" / name, noise(2, seed=at))
     write_images(tmp_path / "unlabelled", noise(3, seed=2))
-    write_images(tmp_path / "unlabelled" / "day" / "noon", noise(1, seed=3))
+    write_images(tmp_path / "unlabelled" / "day" / "noon", noise(1, 9, 7, seed=3))
     return tmp_path
 
 
@@ -150,7 +150,11 @@ def test_a_folder_of_unlabelled_images_beside_train(mixed: Path, spelling: str) 
         *(f"{spelling}/{at:04d}.png" for at in range(3)),
         f"{spelling}/day/noon/0000.png",
     ]
-    assert more.look is not None and more.look(3) == (8, 8, 3)
+    assert more.look is not None and more.look(3) == (9, 7, 3)
+    everything = open_source(str(mixed), task="generic").parts["train"]
+    assert everything.look is not None
+    assert [everything.look(at) for at in range(everything.count)] == [(8, 8, 3)] * 7 + [(9, 7, 3)]
+    assert everything.name(7) == more.name(3) and everything.fetch(7).size == (7, 9)
 
 
 def test_a_class_may_be_called_unlabelled(mixed: Path, noise: Callable, write_images: Write) -> None:
