@@ -1,7 +1,7 @@
 """Images with boxes, as COCO writes them: coco.json, or train.json, val.json and test.json, and the images.
 
 These lie in images/ or beside the file. Where there is one file, its key "split" may say which images, by id or file
-name, belong to train, val and test.
+name, belong to train, val and test. Images in a folder `unlabelled` need no annotations.
 """
 
 import json
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.data.class_folders import SPLIT_FOLDERS
+from edgekd.data.class_folders import SPLIT_FOLDERS, unlabelled_files
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, look_at, open_image
+from edgekd.data.image_folder import IMAGES
 from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName
 from edgekd.errors import BadInput
 
@@ -86,7 +87,8 @@ def read_coco(source: str) -> Source:
             "give fewer images or classes"
         )
     parts = {name: _part(images[name], most, len(classes), root) for name in SPLIT_NAMES if name in images}
-    return Source("coco", parts, True, classes, tuple(notes), boxes=True)
+    unlabelled = unlabelled_files(root, IMAGES)
+    return Source("coco", parts, True, classes, tuple(notes), boxes=True, unlabelled=unlabelled)
 
 
 def _files(root: Path) -> dict[SplitName | None, Path]:

@@ -78,8 +78,8 @@ def materialise(
     length; ready-made inputs float32 or int64 (n, ...). Labels are class indices int64 (n,), numbers float32
     (n, *target_shape), or boxes float32 (n, objects, classes + 4) in pixels of the stored image. Train is shuffled, so
     that any head of it is a fair sample, and what is unlabelled comes after all that is labelled; other splits keep
-    their order. An input that also is in test or val (equal as
-    stored) is removed from train, and one of val that also is in test from val.
+    their order. An input that also is in test or val (equal as stored) is removed from train, and one of val that also
+    is in test from val; an unlabelled one that train has with a label is left out.
 
     Args:
         source: folder, .npz file, table, or file.py:make (whose code is run).
@@ -164,7 +164,11 @@ def _write(
         if digest in tally.seen:
             tally.duplicates += 1
             continue
-        own.add(digest)
+        if labels is None or label is not None:
+            own.add(digest)
+        elif digest in own:
+            tally.labelled_too += 1
+            continue
         inputs.append(row)
         if labels is not None and label is not None:
             labels.append(np.asarray(label))
@@ -214,6 +218,8 @@ def _notes(folder: Path, source: Source, tally: Tally, how: Preprocessing) -> It
             f"{tally.duplicates} {what} removed from train or val because the same {same} are in a split held out from "
             "them"
         )
+    if tally.labelled_too:
+        yield f"{tally.labelled_too} unlabelled samples were left out because train has the same ones with a label"
     trained, tested = (open_split(folder, name).labels for name in ("train", "test"))
     if trained is not None and tested is not None and tested.dtype.kind != "f":
         missing = sorted(set(tested.tolist()) - set(trained.tolist()))

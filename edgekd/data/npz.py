@@ -15,11 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.classes import listed
-from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, as_labels, as_ready, is_image
+from edgekd.data.source import (
+    SPLIT_NAMES,
+    UNLABELLED,
+    Labels,
+    Part,
+    Source,
+    as_labels,
+    as_ready,
+    is_image,
+    unlabelled_among,
+)
 from edgekd.errors import BadInput, EdgekdError
 
-UNLABELLED = "x_unlabelled"
-KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"), UNLABELLED)
+KNOWN = (
+    "classes",
+    *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"),
+    *(f"x_{name}" for name in UNLABELLED),
+)
 # What zipfile and numpy raise on damaged, encrypted, pickled or unknown content.
 BROKEN = (
     *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
@@ -50,7 +63,8 @@ def read_npz(source: str) -> Source:
         lacking = next(split for split in splits if not labelled[split])
         raise BadInput(f"{str(path)!r} has labels but no y_{lacking}; give labels for every split, or for none")
     parts = {split: _part(path, split, headers, labelled[split]) for split in splits}
-    unlabelled = _part(path, "unlabelled", headers, False) if UNLABELLED in headers else None
+    more = unlabelled_among((name.removeprefix("x_") for name in headers if name.startswith("x_")), repr(str(path)))
+    unlabelled = _part(path, more, headers, False) if more else None
     _same_shape(path, {name: headers[name] for name in KNOWN if name.startswith("x_") and name in headers})
     unread = sorted(name for name in headers if name not in KNOWN)
     notes = (f"arrays not read: {listed(unread)}",) if unread else ()

@@ -29,6 +29,10 @@ class Split:
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
 
+    def labelled_part(self) -> "Split":
+        """The samples that have a label; all of them where there are no labels."""
+        return self if self.labels is None else Split(self.inputs[: len(self.labels)], self.labels)
+
 
 def open_split(folder: Path, name: SplitName) -> Split:
     """Open what `materialise` wrote, memory-mapped and read-only. Raises BadInput where a file is missing or broken."""

@@ -14,6 +14,7 @@ from edgekd.data.readers import open_source
 from edgekd.data.split import Split, open_split
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Preprocessing
+from edgekd.progress import Tick
 
 FOUR = Preprocessing(height=4, width=4, channels=3, mean=(0, 0, 0), std=(1, 1, 1))
 CLASSES, LABELLED, UNLABELLED = 5, 600, 400
@@ -49,7 +50,9 @@ def prepared(source: str, folder: Path, how: Preprocessing = FOUR, **options: An
 
 
 def test_labelled_rows_keep_their_labels_and_come_first(save: Callable[..., str], tmp_path: Path) -> None:
-    manifest, train = prepared(save(), tmp_path / "out")
+    ticks: list[Tick] = []
+    manifest, train = prepared(save(), tmp_path / "out", progress=ticks.append)
+    assert ticks[-1].done == ticks[-1].total == LABELLED + UNLABELLED
     assert manifest.counts == {"train": 880, "val": 60, "test": 60} and manifest.unlabelled == UNLABELLED
     assert "400 of 880 training samples are unlabelled: the teacher alone teaches on them" in manifest.notes
     values = values_of(train)
@@ -76,13 +79,14 @@ def test_unlabelled_samples_change_no_labelled_one(save: Callable[..., str], tmp
     assert len({mixed.fingerprint, plain.fingerprint, other.fingerprint}) == 3
 
 
-def test_what_is_held_out_is_not_taught_unlabelled(save: Callable[..., str], tmp_path: Path) -> None:
-    held_out = np.arange(2000, 2010)
-    more = np.concatenate([np.arange(1000, 1010), held_out, [0]])  # one of train as well, which is in no one's way
-    path = save(x_unlabelled=images(more), x_test=images(held_out), y_test=held_out % CLASSES)
-    manifest, train = prepared(path, tmp_path / "out")
-    assert manifest.unlabelled == 11 and manifest.duplicates == 10
-    assert sorted(values_of(train)[-11:].tolist()) == [0, *range(1000, 1010)]
+def test_what_is_held_out_or_labelled_is_not_taught_unlabelled(save: Callable[..., str], tmp_path: Path) -> None:
+    held_out, val = np.arange(2000, 2010), np.arange(2010, 2015)
+    more = np.concatenate([np.arange(1000, 1010), [1003], held_out, val, [0] * 4])  # which may repeat one another
+    known = {"x_test": images(held_out), "y_test": held_out % CLASSES, "x_val": images(val), "y_val": val % CLASSES}
+    manifest, train = prepared(save(x_unlabelled=images(more), **known), tmp_path / "out")
+    assert manifest.unlabelled == 11 and manifest.duplicates == 15
+    assert sorted(values_of(train)[-11:].tolist()) == sorted([*range(1000, 1010), 1003])
+    assert "4 unlabelled samples were left out because train has the same ones with a label" in manifest.notes
 
 
 def test_train_of_which_only_unlabelled_samples_are_left(save: Callable[..., str], tmp_path: Path) -> None:
@@ -119,6 +123,7 @@ def test_a_first_look_is_of_what_is_scored(save: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
+        ({"x_unlabeled": images(np.arange(3))}, "both 'unlabeled' and 'unlabelled'; keep one"),
         ({"y_train": None}, "unlabelled samples apart but no labels at all; put them into train"),
         ({"x_unlabelled": np.zeros((3, 4, 4), np.uint8)}, "x_train 3 channels, x_unlabelled 1 channels"),
         ({"x_unlabelled": np.zeros((3, 4, 4, 3))}, r"x_unlabelled floats \(n, 4, 4, 3\); store them alike"),

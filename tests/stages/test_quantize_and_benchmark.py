@@ -173,6 +173,16 @@ def splits(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def test_unlabelled_samples_calibrate_too_and_hide_no_class_as_missing(model, splits, tmp_path):
+    labels = np.minimum(np.load(splits / "train_labels.npy"), 1)
+    np.save(splits / "train_labels.npy", labels)
+    whole = quantized(model, tmp_path, data=splits)
+    assert any("no calibration input of class 2" in note for note in whole.notes)
+    np.save(splits / "train_labels.npy", labels[:6])
+    mixed = quantized(model, tmp_path, data=splits)
+    assert not any("of class" in note for note in mixed.notes) and mixed.files == whole.files
+
+
 def examined(files: list[SchemeFile], model: Path, data: Path, profile=PI, task=CLASSIFICATION):
     contenders, notes = contend(tuple(files), profile, ("onnxruntime",))
     return benchmark(
