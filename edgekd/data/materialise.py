@@ -203,7 +203,10 @@ def _joined_digest(inputs: RowWriter, labels: RowWriter | None) -> str:
 def _unlabelled(count: int, train: int) -> tuple[str, ...]:
     if not count:
         return ()
-    return (f"{count} of {train} training samples are unlabelled: the teacher alone teaches on them",)
+    return (
+        f"{count} of {train} training samples are unlabelled: the teacher alone teaches on them, and the control makes "
+        "its steps without them",
+    )
 
 
 def _notes(folder: Path, source: Source, tally: Tally, how: Preprocessing) -> Iterator[str]:

@@ -22,7 +22,4 @@ class TrainingData:
 
     def labelled_only(self) -> "TrainingData":
         """The same without the training samples whose labels nobody knows, which only a teacher can teach on."""
-        labels = self.train.labels
-        if labels is None or len(labels) == len(self.train):
-            return self
-        return replace(self, train=Split(self.train.inputs[: len(labels)], labels))
+        return replace(self, train=self.train.labelled_part())

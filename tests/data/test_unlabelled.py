@@ -54,7 +54,11 @@ def test_labelled_rows_keep_their_labels_and_come_first(save: Callable[..., str]
     manifest, train = prepared(save(), tmp_path / "out", progress=ticks.append)
     assert ticks[-1].done == ticks[-1].total == LABELLED + UNLABELLED
     assert manifest.counts == {"train": 880, "val": 60, "test": 60} and manifest.unlabelled == UNLABELLED
-    assert "400 of 880 training samples are unlabelled: the teacher alone teaches on them" in manifest.notes
+    note = (
+        "400 of 880 training samples are unlabelled: the teacher alone teaches on them, and the control makes its steps "
+        "without them"
+    )
+    assert note in manifest.notes
     values = values_of(train)
     assert train.labels is not None and len(train.labels) == 480 and len(train) == 880
     assert np.array_equal(values[:480] % CLASSES, train.labels) and values[:480].max() < LABELLED
