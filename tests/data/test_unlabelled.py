@@ -55,8 +55,8 @@ def test_labelled_rows_keep_their_labels_and_come_first(save: Callable[..., str]
     assert ticks[-1].done == ticks[-1].total == LABELLED + UNLABELLED
     assert manifest.counts == {"train": 880, "val": 60, "test": 60} and manifest.unlabelled == UNLABELLED
     note = (
-        "400 of 880 training samples are unlabelled: the teacher alone teaches on them, and the control makes its steps "
-        "without them"
+        "400 of 880 training samples are unlabelled: the teacher alone teaches on them, and the control makes its "
+        "steps without them"
     )
     assert note in manifest.notes
     values = values_of(train)
