@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
+from edgekd.formats.outputs import FAILURES
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronted
 from edgekd.fronts.log_mel import LogMel
@@ -17,8 +18,6 @@ from edgekd.preprocessing import Preprocessing
 from edgekd.recipe import Recipe
 
 log = logging.getLogger(__name__)
-
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 
 
 def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) -> tuple[LoadedModel, Preprocessing]:
@@ -89,6 +88,6 @@ def _runs(module: nn.Module, shape: tuple[int, ...]) -> bool:
     try:
         with torch.inference_mode():
             said: Any = module(torch.zeros(2, *shape))
-    except _FAILURES:
+    except FAILURES:
         return False
     return said is not None
