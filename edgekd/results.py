@@ -111,7 +111,8 @@ class Candidate(Figures):
     timed_as: str | None = None
     """Id of the twin that was timed on the host in its place, where this file's kernels differ there."""
     host_ratio_to_fp32: Number | None = None
-    """CPU time per inference relative to fp32, paired and interleaved on the host; below 1 is faster."""
+    """CPU time per inference relative to fp32, paired and interleaved on the host; below 1 is faster. Exactly 1 for
+    fp32 in ONNX Runtime, which is the reference."""
     sqnr_db: float | None = None
     """Signal to quantization noise of the logits against the float model, in decibels."""
     operators: dict[str, int] = {}

@@ -20,6 +20,9 @@ from edgekd.workspace import file_sha256
 
 log = logging.getLogger(__name__)
 
+_REFERENCE = Number(value=1.0, low=1.0, high=1.0, unit="x", word="measured", place=HOST)
+"""What fp32 costs relative to itself."""
+
 
 class Contender(Record):
     """A file to be examined under one runtime. `timed_as` is the file timed on the host in its place; `rejected` says
@@ -168,7 +171,7 @@ def _compete(
             raise BadInput(contender.rejected)
         found = examine(files / contender.file, timed, contender.runtime, target, teacher=teacher)
         if contender is baseline:
-            return found, None, None
+            return found, _REFERENCE, None
         ratio = compare(
             files / baseline.file,
             timed,
