@@ -8,12 +8,13 @@ from pathlib import Path
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored_splits, size_kib, write_one_input
+from edgekd.figures import Figures, Number
 from edgekd.latency.predictor import Prediction
 from edgekd.places.host import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
-from edgekd.results import Candidate, Figures, Number, SchemeFile
+from edgekd.results import Candidate, SchemeFile
 from edgekd.runtimes import RUNTIMES
 from edgekd.tasks.task import Floats, Task
 from edgekd.workspace import file_sha256

@@ -17,6 +17,7 @@ from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
 from edgekd.distillation.synthesis import settle_source
 from edgekd.errors import BadInput, UsageError
+from edgekd.figures import Figures
 from edgekd.formats.outputs import FAILURES, outputs_of
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.model_inputs import settle_inputs
@@ -24,7 +25,6 @@ from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
-from edgekd.results import Figures
 from edgekd.students.macs import count_macs
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number

@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import resolve
 from edgekd.errors import BadInput
+from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
-from edgekd.results import Number, SchemeFile
+from edgekd.results import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.table import SCHEMES
