@@ -19,7 +19,6 @@ from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, settle_length
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.read import LoadedModel
-from edgekd.fronts.table import parse_front
 from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, Tokens
 from edgekd.recipe import Recipe
@@ -90,8 +89,6 @@ def settle_inputs(folder: Path, plan: Recipe, teacher: LoadedModel) -> ModelInpu
 def _look(plan: Recipe, reading: Reading) -> DataFacts | None:
     if plan.task is not None:
         find_task(plan.task)
-    for front in plan.student_input:
-        parse_front(front)
     if plan.data is None:
         return None
     classes = Path(plan.classes) if plan.classes else None

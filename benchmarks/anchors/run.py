@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from edgekd.api import distill
 from edgekd.data.split import Split
 from edgekd.distillation.planning import usual_augment, usual_optimizer
-from edgekd.input_options import IMAGENET_MEAN, IMAGENET_STD
+from edgekd.figures import Number
+from edgekd.image_options import IMAGENET_MEAN, IMAGENET_STD
+from edgekd.judgement import Judgement
 from edgekd.preprocessing import Dtype, Preprocessing
 from edgekd.progress import Tick
-from edgekd.results import Judgement, Number
 from edgekd.tasks.table import find_task
 from edgekd.training.data import TrainingData
 from edgekd.training.loop import train

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from edgekd.data.split import Split
 from edgekd.distillation.contest import Contest, enter
 from edgekd.distillation.seeds import HERE, outputs_on
-from edgekd.results import FoldResult
+from edgekd.judgement import FoldResult
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs

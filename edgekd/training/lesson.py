@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
+from edgekd.formats.outputs import outputs_of
 from edgekd.losses.mutual import mutual
 from edgekd.losses.table import FEATURE_LOSSES, LABEL_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss
 from edgekd.training.evaluate import joined
 from edgekd.training.mixing import mixed_targets
-from edgekd.training.outputs import outputs_of
 from edgekd.training.taps import Taps
 
 Tensors = tuple[torch.Tensor, ...]

@@ -6,10 +6,10 @@ from typing import Any, cast
 import torch
 
 from edgekd.errors import BadInput
+from edgekd.formats.outputs import outputs_of
 from edgekd.losses.table import LABELS
 from edgekd.training.evaluate import autocast
 from edgekd.training.lesson import Labels, Taught
-from edgekd.training.outputs import outputs_of
 from edgekd.training.plan import average_decay, learning_rate_at
 from edgekd.training.processes import agreed_mean
 from edgekd.training.run import Run
