@@ -139,6 +139,10 @@ def trec_student() -> nn.Module:
     return Questions(width=16, filters=8)
 
 
+def trec_wider() -> nn.Module:
+    return Questions(width=32, filters=16)
+
+
 def spoken_digits_teacher() -> nn.Module:
     return SpokenDigits(width=64)
 

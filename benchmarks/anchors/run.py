@@ -65,6 +65,9 @@ TASKS = {
     "cifar10": Anchor("cifar10", "classification", teacher_epochs=0, epochs=3, seeds=3),
     "bccd": Anchor("bccd", "detection", teacher_epochs=40, epochs=40, batch_size=16, learning_rate=4e-3),
     "trec_few_labels": Anchor("trec", "classification", teacher_epochs=30, epochs=100, labelled=0.2),
+    "trec_few_labels_wider": Anchor(
+        "trec", "classification", teacher_epochs=30, epochs=100, labelled=0.2, student="trec_wider"
+    ),
     "spoken_digits_few_labels": Anchor(
         "spoken_digits", "classification", teacher_epochs=200, epochs=60, labelled=0.1, student="spoken_digits_wider"
     ),
