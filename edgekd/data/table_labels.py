@@ -44,7 +44,7 @@ def interpret(splits: Mapping[SplitName, Cells]) -> tuple[dict[SplitName, Labels
     values = [value for cells in splits.values() for value in cells.values]
     if all(_is_whole(value) for value in values):
         return {name: np.array([int(v) for v in cells.values], np.int64) for name, cells in splits.items()}, None
-    if all(_is_number(value) for value in values):
+    if all(is_number(value) for value in values):
         return {name: _numbers(cells) for name, cells in splits.items()}, None
     classes = tuple(sorted({str(value) for value in splits["train"].values}))
     index = {name: at for at, name in enumerate(classes)}
@@ -75,7 +75,8 @@ def _is_whole(value: Any) -> bool:
         return False
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a cell is a number, or text that says one, infinite ones among them."""
     try:
         float(value)
     except (ValueError, OverflowError):

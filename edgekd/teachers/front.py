@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
+from edgekd.formats.encoder_directory import of_pairs
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronted
 from edgekd.fronts.log_mel import LogMel
@@ -30,7 +31,7 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
     Raises UsageError where a front is unknown or does not fit, or the model can only be run as it is.
     """
     if not plan.front:
-        return teacher, _with_channel(teacher, preprocessing)
+        return with_front(plan, teacher, preprocessing), _with_channel(teacher, preprocessing)
     specs = [parse_front(text) for text in plan.front]
     if any(spec.name == "pca" for spec in specs):
         raise UsageError("--front pca has no components to stand before a trained model; it is for --student-input")
@@ -43,6 +44,8 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
 
 def with_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) -> LoadedModel:
     """The teacher behind the plan's fronts, for inputs as `preprocessing` says. Raises UsageError as `put_front`."""
+    if preprocessing.tokens is not None:
+        teacher = replace(teacher, module=of_pairs(teacher.module, preprocessing.tokens.separator))
     if not plan.front:
         return teacher
     if teacher.onnx_path is not None:
