@@ -159,8 +159,8 @@ class Recipe(Record):
     text_column: tuple[str, ...] = _option(
         (),
         TABLES,
-        "Column of the text; given twice, those of a pair [default: a pair's, such as sentence1 and sentence2, else "
-        "text, else sentence, else the only two of text].",
+        "Column of the text; given twice, those of a pair [default: text, else a pair's, such as sentence1 and "
+        "sentence2, else sentence, else the only two of text].",
     )
 
     schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
