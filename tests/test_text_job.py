@@ -104,14 +104,14 @@ def test_pairs_of_which_the_order_tells(toy: Path, tmp_path: Path) -> None:
 
 def test_a_number_told_of_pairs(toy: Path, tmp_path: Path) -> None:
     pairs = toy_text.write_pairs(tmp_path / "pairs", numbers=True)
-    toy_text.write_bert(tmp_path / "bert", pairs, id2label={0: "better"})
+    toy_text.write_bert(tmp_path / "bert", pairs, passes=8, id2label={0: "better"})
     out = tmp_path / "run"
-    report = edgekd.compress(tmp_path / "bert", data=tmp_path / "pairs", student="auto", out=out, **QUICK)
+    report = edgekd.compress(tmp_path / "bert", data=tmp_path / "pairs", student="none", out=out, **QUICK)
     assert report.exit_code == 0
     assert report.score_name == "R2"
     assert report.models["shipped"]
     assert report.models["shipped"].score
-    assert report.models["shipped"].score.value > 0.8
+    assert report.models["shipped"].score.value > 0.9
     assert float(said_by_the_readme(out / "artifact", tmp_path, "a grim plot", "a warm plot").strip("[]")) > 1
 
 

@@ -79,7 +79,7 @@ def train(module: nn.Module, sentences: Sequence[tuple[Any, float]], length: int
     module.eval()
 
 
-def write_bert(folder: Path, sentences: Sequence[tuple[Any, float]] = (), **changes: Any) -> None:
+def write_bert(folder: Path, sentences: Sequence[tuple[Any, float]] = (), passes: int = 4, **changes: Any) -> None:
     """A BERT of four layers as transformers saves it, trained where there are sentences, with its tokenizer.json."""
     import transformers
 
@@ -94,6 +94,6 @@ def write_bert(folder: Path, sentences: Sequence[tuple[Any, float]] = (), **chan
     model = transformers.BertForSequenceClassification(transformers.BertConfig(**settings))
     if sentences:
         pairs = isinstance(sentences[0][0], tuple)
-        train(Encoder(model, 0, 3 if pairs else None), sentences, 32 if pairs else 16)
+        train(Encoder(model, 0, 3 if pairs else None), sentences, 32 if pairs else 16, passes)
     model.save_pretrained(folder)
     tokenizer().save(str(folder / "tokenizer.json"))
