@@ -10,7 +10,7 @@ import pytest
 from edgekd.data.materialise import materialise, open_split
 from edgekd.data.peek import peek
 from edgekd.data.readers import kind_of, open_source
-from edgekd.data.reading import Reading
+from edgekd.data.reading import Reading, Text
 from edgekd.data.table_file import read_tables
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.preprocessing import Preprocessing
@@ -219,6 +219,17 @@ def test_text_becomes_ids_on_the_way_to_the_model(write: Write, tmp_path: Path) 
     assert seen == {(*map(len, text.split()), label) for text, label in rows}
     with pytest.raises(BadInput, match="--tokenizer FILE"):
         open_source(source)
+
+
+def test_a_text_that_cannot_become_ids_is_said_with_its_line(write: Write) -> None:
+    def encode(text: Text) -> np.ndarray:
+        if text == ("b", "c"):
+            raise BadInput("'b' will not do")
+        return np.zeros(2, np.int64)
+
+    source = write("t.tsv", "premise\thypothesis\tlabel\na\tb\t0\nb\tc\t1\n")
+    with pytest.raises(BadInput, match="t.tsv line 3: 'b' will not do"):
+        peek(source, reading=Reading(encode=encode))
 
 
 HOSTILE = {
