@@ -221,15 +221,16 @@ def test_text_becomes_ids_on_the_way_to_the_model(write: Write, tmp_path: Path) 
         open_source(source)
 
 
-def test_a_text_that_cannot_become_ids_is_said_with_its_line(write: Write) -> None:
+def test_a_text_that_cannot_become_ids_is_said_with_its_line(write: Write, tmp_path: Path) -> None:
     def encode(text: Text) -> np.ndarray:
-        if text == ("b", "c"):
-            raise BadInput("'b' will not do")
+        if text[0] == "7":
+            raise BadInput("'7' will not do")
         return np.zeros(2, np.int64)
 
-    source = write("t.tsv", "premise\thypothesis\tlabel\na\tb\t0\nb\tc\t1\n")
-    with pytest.raises(BadInput, match="t.tsv line 3: 'b' will not do"):
-        peek(source, reading=Reading(encode=encode))
+    source = write("t.tsv", "premise\thypothesis\tlabel\n" + "".join(f"{at}\tx\t{at % 2}\n" for at in range(40)))
+    how = Preprocessing(identity=True, input_shape=(2,), dtype="int64")
+    with pytest.raises(BadInput, match=r"t\.tsv line 9: '7' will not do"):
+        materialise(source, tmp_path / "out", how, reading=Reading(encode=encode))
 
 
 HOSTILE = {
