@@ -5,9 +5,10 @@ from typing import Any
 
 from edgekd.budget import judge, load_time, parse_budgets, verdict
 from edgekd.device import DeviceProfile
+from edgekd.figures import Figures
 from edgekd.recipe import Recipe
 from edgekd.rendering.outline import shipped_as
-from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Figures, Parity, Report, SourceModel, Verdict
+from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Parity, Report, SourceModel, Verdict
 from edgekd.stages.benchmark import Benchmarked
 from edgekd.stages.choose import Choice
 from edgekd.stages.distill import Distilled

@@ -13,8 +13,9 @@ from typing import Literal
 from pydantic import Field
 
 from edgekd.errors import UsageError, did_you_mean
+from edgekd.figures import Figures, Number
 from edgekd.record import Record
-from edgekd.results import BudgetOutcome, Figures, Number, Verdict
+from edgekd.results import BudgetOutcome, Verdict
 from edgekd.units import KIBIBYTES, MILLISECONDS, SHARES
 
 Metric = Literal["latency", "memory", "size", "load", "drop"]

@@ -14,11 +14,11 @@ from edgekd.budget import CANONICAL_UNITS
 from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.device import DeviceProfile
+from edgekd.figures import Bench, Figures, Number
 from edgekd.latency.graph import summarise
 from edgekd.latency.predictor import Prediction, predict
 from edgekd.places.host import bench
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
-from edgekd.results import Bench, Figures, Number
 from edgekd.runtimes import predict_batches
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.tasks.task import Floats, Task, score_of

@@ -1,16 +1,12 @@
 """How inputs are prepared, settled from options, the checkpoint, timm's configuration and the data."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from edgekd.errors import BadInput, UsageError
+from edgekd.image_options import image_preprocessing
 from edgekd.preprocessing import Dtype, Preprocessing
 from edgekd.sound_options import sound_preprocessing
-
-# Of ImageNet's training images, RGB in 0..1; source: torchvision's and timm's model configurations.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Facts(Protocol):
@@ -83,7 +79,13 @@ def resolve_preprocessing(
             f"the data are images, but the model takes {_written(input_shape, input_dtype)}; give its inputs as "
             "arrays, in a .npz file or by file.py:make"
         )
-    return _for_images(options, {"the checkpoint": metadata, "timm's configuration": timm_config}, facts, input_shape)
+    return image_preprocessing(
+        options,
+        {"the checkpoint": metadata, "timm's configuration": timm_config},
+        data_size=facts.uniform_size if facts is not None else None,
+        data_channels=facts.channels if facts is not None else None,
+        input_shape=input_shape,
+    )
 
 
 def _ready_from_data(
@@ -123,180 +125,7 @@ def _written(shape: tuple[int | None, ...] | None, dtype: Dtype | None) -> str:
     return f"{what} ({', '.join(['batch', *('any' if size is None else str(size) for size in shape[1:])])})"
 
 
-def _for_images(
-    options: Mapping[str, Any],
-    stored: Mapping[str, Mapping[str, Any]],
-    facts: Facts | None,
-    input_shape: tuple[int | None, ...] | None,
-) -> Preprocessing:
-    height, width, size_from = _size(options, stored, facts, input_shape)
-    channels, channels_from = _channels(stored, facts, input_shape)
-    chosen: dict[str, Any] = {"height": height, "width": width, "channels": channels}
-    origin = {"height": size_from, "width": size_from, "channels": channels_from}
-    chosen["order"], origin["order"] = _choice(options.get("channels"), "--channels", ("rgb", "bgr"))
-    chosen["scale"], origin["scale"] = _choice(options.get("scale"), "--scale", ("0..1", "0..255"))
-    for name in ("mean", "std"):
-        default = _default_normalisation(name, channels, chosen["scale"])
-        chosen[name], origin[name] = _per_channel(name, options, stored, channels, default)
-    chosen["resize"], origin["resize"] = _resize(options, stored)
-    chosen["crop"], origin["crop"] = _crop(options, stored)
-    return Preprocessing.model_validate({**chosen, "origin": origin})
-
-
-def parse_input_size(text: str | Sequence[int]) -> tuple[int, int]:
-    """Read "H,W" as (height, width) in pixels. Raises UsageError."""
-    parts = text.split(",") if isinstance(text, str) else list(text)
-    try:
-        size = tuple(int(part) for part in parts)
-    except (TypeError, ValueError):
-        size = ()
-    if len(size) != 2 or not all(1 <= side <= 65536 for side in size):
-        raise UsageError(f"--input-size {_as_given(text)} is not height,width in pixels, such as 224,224")
-    return size[0], size[1]
-
-
-def parse_channel_values(option: str, value: str | Sequence[float]) -> tuple[float, ...]:
-    """Read "a,b,c" as one number per channel; those of "--std" must be above 0. Raises UsageError."""
-    parts = value.split(",") if isinstance(value, str) else list(value)
-    try:
-        numbers = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
-        numbers = ()
-    if not numbers or not all(math.isfinite(number) for number in numbers):
-        raise UsageError(f"{option} {_as_given(value)} is not one number per channel, such as 0.485,0.456,0.406")
-    if option == "--std" and min(numbers) <= 0:
-        raise UsageError(f"--std {_as_given(value)} must be above 0 in every channel")
-    return numbers
-
-
-def _as_given(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _size(
-    options: Mapping[str, Any],
-    stored: Mapping[str, Mapping[str, Any]],
-    facts: Facts | None,
-    input_shape: tuple[int | None, ...] | None,
-) -> tuple[int, int, str]:
-    fixed = tuple(input_shape[2:4]) if input_shape is not None else (None, None)
-    asked = parse_input_size(options["input_size"]) if options.get("input_size") is not None else None
-    if asked is not None:
-        if any(side is not None and side != want for side, want in zip(fixed, asked, strict=True)):
-            shown = ",".join("any" if side is None else str(side) for side in fixed)
-            raise UsageError(
-                f"--input-size {asked[0]},{asked[1]} contradicts the model's input of {shown}; leave it out"
-            )
-        return *asked, "option"
-    if fixed[0] is not None and fixed[1] is not None:
-        return fixed[0], fixed[1], "the model's input"
-    for where, settings in stored.items():
-        if settings.get("input_size") is not None:
-            _, height, width = _stored_size(settings["input_size"], where)
-            return height, width, where
-    if facts is not None and facts.uniform_size:
-        return *facts.uniform_size, "the data"
-    reason = "the images differ in size" if facts is not None else "there are no images to tell it"
-    raise UsageError(f"the model's input size is not known and {reason}; give --input-size H,W")
-
-
-def _stored_size(value: Any, where: str) -> tuple[int | None, int, int]:
-    """(channels or None, height, width) out of one side, (height, width) or (channels, height, width)."""
-    sides = [value, value] if isinstance(value, int) else list(value) if isinstance(value, list | tuple) else []
-    if len(sides) not in (2, 3) or not all(isinstance(side, int) and 1 <= side <= 65536 for side in sides):
-        raise BadInput(f"input_size {_as_given(value)} in {where} is no image size; give --input-size H,W")
-    return (sides[0] if len(sides) == 3 else None), sides[-2], sides[-1]
-
-
-def _channels(
-    stored: Mapping[str, Mapping[str, Any]], facts: Facts | None, input_shape: tuple[int | None, ...] | None
-) -> tuple[int, str]:
-    if input_shape is not None and input_shape[1] is not None:
-        return input_shape[1], "the model's input"
-    for where, settings in stored.items():
-        size = settings.get("input_size")
-        found = _stored_size(size, where)[0] if size is not None else None
-        if found is not None:
-            return found, where
-    return (facts.channels, "the data") if facts is not None and facts.channels else (3, "default")
-
-
 def _refuse_options(options: Mapping[str, Any], what: str) -> None:
     idle = next((name for name, value in options.items() if value is not None), None)
     if idle:
         raise UsageError(f"--{idle.replace('_', '-')} has no meaning for {what}; leave it out")
-
-
-def _choice(value: Any, option: str, known: tuple[str, ...]) -> tuple[str, str]:
-    if value is None:
-        return known[0], "default"
-    if value not in known:
-        raise UsageError(f"{option} {_as_given(value)} is unknown; known: {', '.join(known)}")
-    return value, "option"
-
-
-def _default_normalisation(name: str, channels: int, scale: str) -> tuple[tuple[float, ...], str]:
-    if scale == "0..255":
-        return ((0.0,) if name == "mean" else (1.0,)) * channels, "default for 0..255"
-    if channels == 3:
-        return (IMAGENET_MEAN if name == "mean" else IMAGENET_STD), "default (ImageNet)"
-    return (0.5,) * channels, f"default for {channels} channel{'s' if channels > 1 else ''}"
-
-
-def _per_channel(
-    name: str,
-    options: Mapping[str, Any],
-    stored: Mapping[str, Mapping[str, Any]],
-    channels: int,
-    default: tuple[tuple[float, ...], str],
-) -> tuple[tuple[float, ...], str]:
-    """The mean or std: as the option gives it, or the first stored one that has a value per channel."""
-    if options.get(name) is not None:
-        values = parse_channel_values(f"--{name}", options[name])
-        if len(values) != channels:
-            raise UsageError(
-                f"--{name} has {len(values)} values but the model takes {channels} channels; give {channels}"
-            )
-        return values, "option"
-    for where, settings in stored.items():
-        if settings.get(name) is None:
-            continue
-        try:
-            values = parse_channel_values(f"--{name}", settings[name])
-        except UsageError as error:
-            raise BadInput(f"{name} {_as_given(settings[name])} in {where} is unusable; give --{name}") from error
-        if len(values) == channels:
-            return values, where
-        return default[0], f"{default[1]}, as {where} has {len(values)} channels"
-    return default
-
-
-def _resize(options: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
-    known = ("bilinear", "bicubic")
-    if options.get("resize") is not None:
-        return _choice(options["resize"], "--resize", known)
-    for where, settings in stored.items():
-        wanted = settings.get("interpolation")
-        if wanted in known:
-            return str(wanted), where
-        if wanted is not None:
-            return "bilinear", f"default, as {where} asks for {_as_given(wanted)}, which is not offered"
-    return "bilinear", "default"
-
-
-def _crop(options: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]) -> tuple[float | None, str]:
-    candidates = [("option", options.get("crop"))]
-    candidates += [(where, settings.get("crop_pct")) for where, settings in stored.items()]
-    for where, value in candidates:
-        if value is None:
-            continue
-        try:
-            share = float(value)
-        except (TypeError, ValueError):
-            share = math.nan
-        if not 0 < share <= 1:
-            refuse = UsageError if where == "option" else BadInput
-            raise refuse(f"crop {_as_given(value)} ({where}) is not a share above 0 and at most 1; give --crop")
-        return share, where
-    return None, "default (no crop)"

@@ -20,7 +20,6 @@ from edgekd.errors import BadInput, UsageError
 from edgekd.formats.architecture import architecture_metadata
 from edgekd.formats.encoder_directory import Encoder
 from edgekd.formats.read import LoadedModel
-from edgekd.fronts.table import parse_front
 from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, Tokens
 from edgekd.recipe import Recipe
@@ -91,8 +90,6 @@ def settle_inputs(folder: Path, plan: Recipe, teacher: LoadedModel) -> ModelInpu
 def _look(plan: Recipe, reading: Reading) -> DataFacts | None:
     if plan.task is not None:
         find_task(plan.task)
-    for front in plan.student_input:
-        parse_front(front)
     if plan.data is None:
         return None
     classes = Path(plan.classes) if plan.classes else None

@@ -25,7 +25,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         out: the run folder that the user named, for the command that an error proposes.
 
     Raises:
-        UsageError: an unknown scheme or runtime, an unreadable budget or time.
+        UsageError: an unknown scheme, runtime or front, an unreadable budget or time.
         BadInput: a file that is not there or cannot be read, a function that its file lacks, a model that needs an
             architecture or the user's trust, or a student that needs data where there are none.
     """
@@ -57,7 +57,10 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         read_classes(Path(plan.classes))
     if plan.student not in (None, "none") and plan.data is None and plan.synthesise == 0:
         raise BadInput(f"--student {plan.student} needs data to train on; give --data, or do without --synthesise 0.")
-    _check_model(identify(str(plan.model)), plan, out)
+    kind = identify(str(plan.model))
+    if importlib.util.find_spec("torch") is not None:  # without torch, a run says that it is missing
+        _check_model(kind, plan, out)
+        _check_fronts(kind, plan)
 
 
 def scheme_names(text: str) -> tuple[str, ...]:
@@ -99,9 +102,7 @@ def _check_function(value: str | None) -> None:
 
 
 def _check_model(kind: FileKind, plan: Recipe, out: Path | None) -> None:
-    """Refuse weights without an architecture and files that run code; without torch, a run says that it is missing."""
-    if importlib.util.find_spec("torch") is None:
-        return
+    """Refuse weights without an architecture and files that run code."""
     if kind.kind in ("pickled module", "torchscript") and not plan.trust:
         from edgekd.formats.trusted import refuse_untrusted
 
@@ -117,3 +118,15 @@ def _check_model(kind: FileKind, plan: Recipe, out: Path | None) -> None:
         raise BadInput(
             f"{kind.path} holds weights without their program; name the architecture{whose}: {shlex.join(words)}"
         )
+
+
+def _check_fronts(kind: FileKind, plan: Recipe) -> None:
+    """Refuse fronts that cannot be, whatever the data; whether they fit those shows when inputs are settled."""
+    if not plan.front and not plan.student_input:
+        return
+    from edgekd.fronts.table import parse_front
+    from edgekd.teachers.front import front_specs
+
+    front_specs(plan, kind.kind)
+    for text in plan.student_input:
+        parse_front(text)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from edgekd.budget import Budget, judge, parse_budget, parse_budgets, score_drop, verdict
 from edgekd.errors import UsageError
-from edgekd.results import BudgetOutcome, Figures, Number, Verdict, Word
+from edgekd.figures import Figures, Number, Word
+from edgekd.results import BudgetOutcome, Verdict
 
 TARGET = "raspberry-pi-4"
 

@@ -10,13 +10,8 @@ import torch
 from torchvision import transforms
 
 from edgekd.errors import BadInput, UsageError
-from edgekd.input_options import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    parse_channel_values,
-    parse_input_size,
-    resolve_preprocessing,
-)
+from edgekd.image_options import IMAGENET_MEAN, IMAGENET_STD, parse_channel_values, parse_input_size
+from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 
 TIMM = {

@@ -147,6 +147,10 @@ def spoken_digits_student() -> nn.Module:
     return SpokenDigits(width=3)
 
 
+def spoken_digits_wider() -> nn.Module:
+    return SpokenDigits(width=8)
+
+
 def etth1_teacher() -> nn.Module:
     return Forecast(members=4, hidden=128, line=True)
 

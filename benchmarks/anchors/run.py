@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from edgekd.api import distill
 from edgekd.data.split import Split
 from edgekd.distillation.planning import usual_augment, usual_optimizer
-from edgekd.input_options import IMAGENET_MEAN, IMAGENET_STD
+from edgekd.figures import Number
+from edgekd.image_options import IMAGENET_MEAN, IMAGENET_STD
+from edgekd.judgement import Judgement
 from edgekd.preprocessing import Dtype, Preprocessing
 from edgekd.progress import Tick
-from edgekd.results import Judgement, Number
 from edgekd.tasks.table import find_task
 from edgekd.training.data import TrainingData
 from edgekd.training.loop import train
@@ -38,8 +39,13 @@ TEACHER_BATCH = 64
 
 @dataclass(frozen=True)
 class Anchor:
-    """A task with its budget: passes over train of the teacher (0: it comes trained) and of every student."""
+    """A task with its budget: passes over train of the teacher (0: it comes trained) and of every student.
 
+    Of a share `labelled` of the training samples labels are known, to the teacher that is trained here as to students;
+    the others' are hidden. A pass is over all of them, and the control makes as many steps over the labelled ones.
+    """
+
+    data: str
     task: str
     teacher_epochs: int
     epochs: int
@@ -47,14 +53,24 @@ class Anchor:
     learning_rate: float | None = None
     seeds: int = 5
     losses: tuple[str, ...] = ()
+    labelled: float = 1.0
+    student: str | None = None
+    """In nets.py, where it is not the data's usual one."""
 
 
 TASKS = {
-    "trec": Anchor("classification", teacher_epochs=10, epochs=100),
-    "spoken_digits": Anchor("classification", teacher_epochs=20, epochs=60),
-    "etth1": Anchor("regression", teacher_epochs=8, epochs=30, losses=("squared_error=1", "labels=0")),
-    "cifar10": Anchor("classification", teacher_epochs=0, epochs=3, seeds=3),
-    "bccd": Anchor("detection", teacher_epochs=40, epochs=40, batch_size=16, learning_rate=4e-3),
+    "trec": Anchor("trec", "classification", teacher_epochs=10, epochs=100),
+    "spoken_digits": Anchor("spoken_digits", "classification", teacher_epochs=20, epochs=60),
+    "etth1": Anchor("etth1", "regression", teacher_epochs=8, epochs=30, losses=("squared_error=1", "labels=0")),
+    "cifar10": Anchor("cifar10", "classification", teacher_epochs=0, epochs=3, seeds=3),
+    "bccd": Anchor("bccd", "detection", teacher_epochs=40, epochs=40, batch_size=16, learning_rate=4e-3),
+    "trec_few_labels": Anchor("trec", "classification", teacher_epochs=30, epochs=100, labelled=0.2),
+    "spoken_digits_few_labels": Anchor(
+        "spoken_digits", "classification", teacher_epochs=200, epochs=60, labelled=0.1, student="spoken_digits_wider"
+    ),
+    "bccd_few_labels": Anchor(
+        "bccd", "detection", teacher_epochs=160, epochs=30, batch_size=16, learning_rate=4e-3, labelled=0.2
+    ),
 }
 
 
@@ -78,15 +94,15 @@ def run(name: str, anchor: Anchor, out: Path, source: Path) -> Judgement:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "data.npz"
     if not file.is_file():
-        np.savez(out / "partial.npz", **DATA[name]())
+        np.savez(out / "partial.npz", **few_labels(DATA[anchor.data](), anchor.labelled))
         (out / "partial.npz").rename(file)
     teacher = source / "resnet56_state_dict.pt" if anchor.teacher_epochs == 0 else out / "teacher.safetensors"
     if not teacher.is_file():
-        train_teacher(name, anchor, file, teacher, out)
+        train_teacher(anchor, file, teacher, out)
     found = distill(
         str(teacher),
-        arch=f"{HERE / 'nets.py'}:{name}_teacher",
-        student=f"{HERE / 'nets.py'}:{name}_student",
+        arch=f"{HERE / 'nets.py'}:{anchor.data}_teacher",
+        student=f"{HERE / 'nets.py'}:{anchor.student or f'{anchor.data}_student'}",
         data=str(file),
         task=anchor.task,
         epochs=anchor.epochs,
@@ -101,7 +117,17 @@ def run(name: str, anchor: Anchor, out: Path, source: Path) -> Judgement:
     return found.judgement
 
 
-def train_teacher(name: str, anchor: Anchor, file: Path, path: Path, out: Path) -> None:
+def few_labels(arrays: dict[str, npt.NDArray[Any]], share: float) -> dict[str, npt.NDArray[Any]]:
+    """Hide the labels of all but a share of train, drawn once."""
+    if share == 1:
+        return arrays
+    order = np.random.default_rng(0).permutation(len(arrays["x_train"]))
+    known, others = np.split(order, [round(share * len(order))])
+    few = {f"{axis}_train": arrays[f"{axis}_train"][known] for axis in "xy"}
+    return {**arrays, **few, "x_unlabelled": arrays["x_train"][others]}
+
+
+def train_teacher(anchor: Anchor, file: Path, path: Path, out: Path) -> None:
     """Train the teacher on labels alone; a tenth of train stands in where there is no validation split."""
     import nets  # type: ignore[import-not-found]
     import torch
@@ -118,7 +144,7 @@ def train_teacher(name: str, anchor: Anchor, file: Path, path: Path, out: Path) 
     inputs = arrays["x_train"]
     how = preprocessing_of(inputs)
     torch.manual_seed(0)
-    module = getattr(nets, f"{name}_teacher")()
+    module = getattr(nets, f"{anchor.data}_teacher")()
     size = min(TEACHER_BATCH, anchor.batch_size)
     steps = -(-anchor.teacher_epochs * len(inputs) // size)
     task = find_task(anchor.task)

@@ -1,4 +1,7 @@
-"""Files in folders: train/CLASS/*, optional val/CLASS/* and test/CLASS/*; or CLASS/*; or files alone, unlabelled."""
+"""Files in folders: train/CLASS/*, optional val/CLASS/* and test/CLASS/*; or CLASS/*; or files alone, unlabelled.
+
+Beside train there may be a folder `unlabelled` of files at any depth.
+"""
 
 import os
 from collections.abc import Callable
@@ -10,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.classes import listed
-from edgekd.data.source import SPLIT_NAMES, Kind, Part, Source, SplitName
+from edgekd.data.source import SPLIT_NAMES, UNLABELLED, Kind, Part, Source, SplitName, unlabelled_among
 from edgekd.errors import BadInput
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
@@ -51,7 +54,20 @@ def read_class_folders(source: str, kind: Kind, files: FileType) -> Source:
         )
     classes = _classes(root, trees) if labelled["train"] else None
     parts = {name: _part(root, trees[name], classes, files) for name in SPLIT_NAMES if name in trees}
-    return Source(kind, parts, labelled["train"], classes, notes)
+    # Without a folder named train, a class may be called unlabelled.
+    unlabelled = None if folders["train"] == root else unlabelled_files(root, files)
+    return Source(kind, parts, labelled["train"], classes, notes, unlabelled=unlabelled)
+
+
+def unlabelled_files(root: Path, files: FileType) -> Part | None:
+    """Files at any depth in the folder `unlabelled`, or None without one. Raises BadInput where it holds none."""
+    name = unlabelled_among((folder.name for folder in _visible_folders(root)), repr(str(root)))
+    if name is None:
+        return None
+    found = _files_below(root / name, files.suffixes)
+    if not found:
+        raise _none_in(root / name, files)
+    return _part(root, {None: found}, None, files)
 
 
 def holds_files(root: Path, suffixes: frozenset[str]) -> bool:
@@ -67,7 +83,7 @@ def _split_folders(root: Path) -> tuple[dict[SplitName, Path], tuple[str, ...]]:
     """Tell the layouts apart: folders named as splits, or everything in `root` one train split."""
     below = _visible_folders(root)
     named = [folder for folder in below if folder.name.lower() in SPLIT_FOLDERS]
-    others = [folder for folder in below if folder not in named]
+    others = [folder for folder in below if folder not in named and folder.name.lower() not in UNLABELLED]
     train = next((folder for folder in named if SPLIT_FOLDERS[folder.name.lower()] == "train"), None)
     if not named or (others and (train is None or not _visible_folders(train))):
         return {"train": root}, ()  # a class may be called "train": vehicles, say
@@ -97,11 +113,15 @@ def _tree(folder: Path, files: FileType) -> dict[str | None, list[Path]]:
     if here:
         return {None: here}
     if not any(tree.values()):
-        raise BadInput(f"no {what} in {str(folder)!r}; known suffixes: {' '.join(sorted(files.suffixes))}")
+        raise _none_in(folder, files)
     empty = [str(name) for name, found in tree.items() if not found]
     if empty:
         raise BadInput(f"class folder without {what} in {str(folder)!r}: {listed(empty)}; add {what} or remove it")
     return tree
+
+
+def _none_in(folder: Path, files: FileType) -> BadInput:
+    return BadInput(f"no {files.what} in {str(folder)!r}; known suffixes: {' '.join(sorted(files.suffixes))}")
 
 
 def _classes(root: Path, trees: dict[SplitName, dict[str | None, list[Path]]]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Images with boxes, as COCO writes them: coco.json, or train.json, val.json and test.json, and the images.
 
 These lie in images/ or beside the file. Where there is one file, its key "split" may say which images, by id or file
-name, belong to train, val and test.
+name, belong to train, val and test. Images in a folder `unlabelled` need no annotations.
 """
 
 import json
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.data.class_folders import SPLIT_FOLDERS
+from edgekd.data.class_folders import SPLIT_FOLDERS, unlabelled_files
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, look_at, open_image
+from edgekd.data.image_folder import IMAGES
 from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName
 from edgekd.errors import BadInput
 
@@ -40,6 +41,17 @@ class _Image:
     objects: list[npt.NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class _Annotations:
+    """One file: class names in the order of their ids, images by id, how many annotations are of no single object, and
+    its key "split" as it came."""
+
+    classes: tuple[str, ...]
+    images: dict[int, _Image]
+    left_out: int
+    split: Any
+
+
 def has_annotations(root: Path) -> bool:
     """Whether a folder holds boxes as COCO writes them."""
     return bool(_files(root))
@@ -54,17 +66,17 @@ def read_coco(source: str) -> Source:
     root = Path(source)
     files = _files(root)
     read = {name: _read(path, root) for name, path in files.items()}
-    names = {classes for classes, _, _ in read.values()}
+    names = {file.classes for file in read.values()}
     if len(names) > 1:
         raise BadInput(f"{source}: the annotation files have different categories; they must be the same in each")
     classes = names.pop()
-    left_out = sum(count for _, _, count in read.values())
+    left_out = sum(file.left_out for file in read.values())
     notes = [f"{left_out} annotations of empty boxes or of crowds were not read as objects"] * (left_out > 0)
     if None in files:
-        images, said = _divided(files[None], read[None][1])
+        images, said = _divided(str(files[None]), read[None])
         notes += said
     else:
-        images = {name: list(found.values()) for name, (_, found, _) in read.items() if name is not None}
+        images = {name: list(file.images.values()) for name, file in read.items() if name is not None}
     if not images.get("train"):
         raise BadInput(f"{source} has no train images; name them under split, or give a train.json")
     most = max(1, *(len(image.objects) for part in images.values() for image in part))
@@ -75,7 +87,8 @@ def read_coco(source: str) -> Source:
             "give fewer images or classes"
         )
     parts = {name: _part(images[name], most, len(classes), root) for name in SPLIT_NAMES if name in images}
-    return Source("coco", parts, True, classes, tuple(notes), boxes=True)
+    unlabelled = unlabelled_files(root, IMAGES)
+    return Source("coco", parts, True, classes, tuple(notes), boxes=True, unlabelled=unlabelled)
 
 
 def _files(root: Path) -> dict[SplitName | None, Path]:
@@ -94,8 +107,7 @@ def _files(root: Path) -> dict[SplitName | None, Path]:
     return found or ({None: alone[0]} if len(alone) == 1 else {})
 
 
-def _read(path: Path, root: Path) -> tuple[tuple[str, ...], dict[int, _Image], int]:
-    """Class names in the order of their ids, images by id, and how many annotations are of no single object."""
+def _read(path: Path, root: Path) -> _Annotations:
     whole = _json(path)
     where = str(path)
     categories = _by_id(where, whole, "categories")
@@ -124,7 +136,7 @@ def _read(path: Path, root: Path) -> tuple[tuple[str, ...], dict[int, _Image], i
         images[image].objects.append(row)
         if len(images[image].objects) > MOST_OBJECTS:
             raise BadInput(f"{where}: image {image} has over {MOST_OBJECTS} objects; remove some")
-    return classes, images, left_out
+    return _Annotations(classes, images, left_out, whole.get("split"))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -200,19 +212,19 @@ def _box(bbox: Any, size: tuple[float, float], where: str) -> npt.NDArray[np.flo
     return shares if (shares[2:] > shares[:2]).all() else None
 
 
-def _divided(path: Path, images: dict[int, _Image]) -> tuple[dict[SplitName, list[_Image]], list[str]]:
+def _divided(where: str, file: _Annotations) -> tuple[dict[SplitName, list[_Image]], list[str]]:
     """The images by split, as the file says, or all of them train; with a sentence where some are in none."""
-    split = _json(path).get("split")
+    split, images = file.split, file.images
     if split is None:
         return {"train": list(images.values())}, []
     if not isinstance(split, dict) or not all(isinstance(members, list) for members in split.values()):
-        raise BadInput(f"{path}: split must be lists of image ids or file names by train, val and test")
+        raise BadInput(f"{where}: split must be lists of image ids or file names by train, val and test")
     by_name = {image.path.name: id for id, image in images.items()}
     left, found = dict(images), dict[SplitName, list[_Image]]()
     for name, members in split.items():
         if name.lower() not in SPLIT_FOLDERS or SPLIT_FOLDERS[name.lower()] in found:
-            raise BadInput(f"{path}: split has the part {listed([name])}; train, val and test are known, each once")
-        found[SPLIT_FOLDERS[name.lower()]] = list(_taken(members, left, by_name, f"{path}: split {listed([name])}"))
+            raise BadInput(f"{where}: split has the part {listed([name])}; train, val and test are known, each once")
+        found[SPLIT_FOLDERS[name.lower()]] = list(_taken(members, left, by_name, f"{where}: split {listed([name])}"))
     return found, [f"{len(left)} images that are in no split were not read"] * bool(left)
 
 

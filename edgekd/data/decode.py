@@ -39,6 +39,8 @@ class Tally:
     what: str = "images"
     done: int = 0
     duplicates: int = 0
+    labelled_too: int = 0
+    """Unlabelled samples that train has with a label."""
     skipped: list[str] = field(default_factory=list)
     resampled: list[str] = field(default_factory=list)
     """Names of sounds whose rate was another than the model's."""

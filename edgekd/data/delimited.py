@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edgekd.data.reading import Table
+from edgekd.data.table_labels import is_number
 from edgekd.errors import BadInput
 
 MAX_LINE = 4 * 2**20
@@ -46,19 +47,11 @@ def _header(path: Path, head: list[Row], known: Collection[str]) -> tuple[str, .
     if any(cell.casefold() in known for cell in first):
         return tuple(first)
     labels = [cells[-1].strip() for _, cells in head]
-    if path.suffix.lower() == ".tsv" and len(first) == 2 and (_is_number(first[1]) or first[1] in labels[1:]):
+    if path.suffix.lower() == ".tsv" and len(first) == 2 and (is_number(first[1]) or first[1] in labels[1:]):
         return None
-    if all(_is_number(cell) for cell in first):
+    if all(is_number(cell) for cell in first):
         raise BadInput(f"{str(path)!r} has no header line; name its columns in the first line, `label` among them")
     return tuple(first)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _rows(path: Path) -> Iterator[Row]:

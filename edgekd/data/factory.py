@@ -1,6 +1,10 @@
-"""Data from the user's own code, `file.py:make`. make() returns {"train": dataset, "val": ..., "test": ...}."""
+"""Data from the user's own code, `file.py:make`. make() returns {"train": dataset, "val": ..., "test": ...}.
+
+The key "unlabelled" is for further samples to train on.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -8,7 +12,17 @@ import numpy as np
 from PIL import Image
 
 from edgekd.data.classes import listed
-from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, SplitName, as_labels, as_ready, is_image
+from edgekd.data.source import (
+    SPLIT_NAMES,
+    UNLABELLED,
+    Labels,
+    Part,
+    Source,
+    as_labels,
+    as_ready,
+    is_image,
+    unlabelled_among,
+)
 from edgekd.errors import BadInput
 
 Call = Callable[[Callable[[], Any]], Any]
@@ -36,19 +50,33 @@ def read_factory(source: str) -> Source:
     made = call(function)
     if not isinstance(made, Mapping) or "train" not in made:
         raise BadInput(f'{source} returned {_kind(made)}; it must return {{"train": dataset, "val": ..., "test": ...}}')
-    unknown = [str(name) for name in made if name not in SPLIT_NAMES]
+    known = (*SPLIT_NAMES, *UNLABELLED)
+    unknown = [str(name) for name in made if name not in known]
     if unknown:
-        raise BadInput(f"{source} returned splits {listed(unknown)}; known: {', '.join(SPLIT_NAMES)}")
+        raise BadInput(f"{source} returned splits {listed(unknown)}; known: {', '.join(known)}")
     parts = {name: _part(source, name, made[name], call) for name in SPLIT_NAMES if made.get(name) is not None}
     labelled = {name: _has_label(_item(source, name, made[name], 0, call)) for name in parts}
     if len(set(labelled.values())) > 1:
         lacking = next(name for name in parts if not labelled[name])
         raise BadInput(f"{source}: {lacking} has no labels but other splits do; label every split, or none")
     # The user's datasets were not asked to be safe for several threads.
-    return Source("factory", parts, labelled["train"], _classes(made["train"]), thread_safe=False)
+    return Source(
+        "factory",
+        parts,
+        labelled["train"],
+        _classes(made["train"]),
+        thread_safe=False,
+        unlabelled=_unlabelled(source, made, call),
+    )
 
 
-def _part(source: str, split: SplitName, dataset: Any, call: Call) -> Part:
+def _unlabelled(source: str, made: Mapping[str, Any], call: Call) -> Part | None:
+    """Of items that are pairs the label is not looked at, since datasets give -1 or the like for none."""
+    name = unlabelled_among((name for name in made if made[name] is not None), source)
+    return None if name is None else replace(_part(source, name, made[name], call), labels=lambda: None)
+
+
+def _part(source: str, split: str, dataset: Any, call: Call) -> Part:
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise BadInput(f"{source}: {split} is {_kind(dataset)}; it needs a length and items by index")
     count = int(call(lambda: len(dataset)))
@@ -73,7 +101,7 @@ def _part(source: str, split: SplitName, dataset: Any, call: Call) -> Part:
     return Part(count, fetch, lambda at: f"{split}[{at}]", labels)
 
 
-def _item(source: str, split: SplitName, dataset: Any, at: int, call: Call) -> Any:
+def _item(source: str, split: str, dataset: Any, at: int, call: Call) -> Any:
     return call(lambda: dataset[at])
 
 

@@ -1,6 +1,7 @@
 """From what `--data` names to arrays on disk as the model wants them: train, val and test, never overlapping."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -13,14 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.data.boxes import in_pixels
+from edgekd.data.choice import Choice, choose
 from edgekd.data.classes import check_classes, listed
-from edgekd.data.decode import Chosen, Tally, check_skipped, decoded_rows
-from edgekd.data.divide import divide
+from edgekd.data.decode import Tally, check_skipped, decoded_rows
 from edgekd.data.readers import largest_label, open_source
 from edgekd.data.reading import Reading
 from edgekd.data.rows import RowWriter, disk_full
-from edgekd.data.source import SPLIT_NAMES, Kind, Labels, Source, SplitName
+from edgekd.data.source import SPLIT_NAMES, Kind, Source, SplitName
 from edgekd.data.split import open_split
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Preprocessing
@@ -30,7 +30,6 @@ from edgekd.record import Record
 __all__ = ["DataManifest", "check_classes", "materialise", "open_split"]
 
 DECODERS = 2
-SHUFFLE_SALT = 1
 _WHAT: dict[Kind, str] = {"wav folder": "WAV files"}
 
 
@@ -39,6 +38,8 @@ class DataManifest(Record):
 
     kind: Kind
     counts: dict[SplitName, int]
+    unlabelled: int = 0
+    """How many samples of train, its last ones, have no label although the others have."""
     shape: tuple[int, ...]
     """(height, width, channels) of a stored image, or the shape of one ready-made input, of any rank."""
     dtype: Literal["uint8", "float32", "int64"]
@@ -76,8 +77,9 @@ def materialise(
     Images are uint8 (n, height, width, channels), resized as `how` says; sounds float32 (n, samples) at its rate and
     length; ready-made inputs float32 or int64 (n, ...). Labels are class indices int64 (n,), numbers float32
     (n, *target_shape), or boxes float32 (n, objects, classes + 4) in pixels of the stored image. Train is shuffled, so
-    that any head of it is a fair sample; other splits keep their order. An input that also is in test or val (equal as
-    stored) is removed from train, and one of val that also is in test from val.
+    that any head of it is a fair sample, and what is unlabelled comes after all that is labelled; other splits keep
+    their order. An input that also is in test or val (equal as stored) is removed from train, and one of val that also
+    is in test from val; an unlabelled one that train has with a label is left out.
 
     Args:
         source: folder, .npz file, table, or file.py:make (whose code is run).
@@ -98,82 +100,52 @@ def materialise(
         source, classes_file=classes_file, order=order, task=task, reading=reading, trust_code=trust_code
     )
     largest = largest_label(found)
-    chosen, origin = _choose(found, seed, target_shape, how)
+    choice = choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])
     dtype: Literal["uint8", "float32", "int64"] = how.dtype if how.identity else "uint8"
-    tally = Tally(sum(len(c.indices) for c in chosen.values()), max_skipped, _WHAT.get(found.kind, "images"))
+    tally = Tally(choice.count, max_skipped, _WHAT.get(found.kind, "images"))
     _check_room(folder, tally.total * int(np.prod(shape)) * np.dtype(dtype).itemsize)
     _clear(folder)
     with ExitStack() as stack:
         decoders = stack.enter_context(ThreadPoolExecutor(DECODERS if found.thread_safe else 1))
-        inputs, labels = _writers(stack, folder, chosen, shape, dtype)
+        inputs, labels = _writers(stack, folder, choice, shape, dtype)
         for name in reversed(SPLIT_NAMES):
-            rows = decoded_rows(chosen[name], decoders, how, tally, progress)
+            rows = decoded_rows(choice.splits[name], decoders, how, tally, progress)
+            if name == "train" and choice.unlabelled is not None:
+                rows = itertools.chain(rows, decoded_rows(choice.unlabelled, decoders, how, tally, progress))
             _write(name, rows, inputs[name], labels.get(name), tally)
         check_skipped(tally, final=True)
     digests = {name: _joined_digest(inputs[name], labels.get(name)) for name in SPLIT_NAMES}
+    unlabelled = inputs["train"].count - labels["train"].count if labels else 0
     manifest = DataManifest(
         kind=found.kind,
         counts={name: inputs[name].count for name in SPLIT_NAMES},
+        unlabelled=unlabelled,
         shape=shape,
         dtype=dtype,
         classes=found.classes,
         labelled=found.labelled,
         largest_label=largest,
-        split_origin=origin,
+        split_origin=choice.origin,
         skipped=len(tally.skipped),
         skipped_examples=tuple(tally.skipped[:3]),
         duplicates=tally.duplicates,
         fingerprint=hashlib.sha256(json.dumps([digests, found.classes], sort_keys=True).encode()).hexdigest(),
         digests=digests,
-        notes=(*found.notes, *_notes(folder, found, tally, how)),
+        notes=(*found.notes, *_unlabelled(unlabelled, inputs["train"].count), *_notes(folder, found, tally, how)),
     )
     _write_manifest(folder, manifest)
     return manifest
 
 
-def _choose(
-    source: Source, seed: int, target_shape: tuple[int, ...] | None, how: Preprocessing
-) -> tuple[dict[SplitName, Chosen], dict[SplitName, str]]:
-    """Take splits as given, and those that are missing out of train; say which."""
-    missing = tuple(name for name in SPLIT_NAMES if name not in source.parts)
-    origin: dict[SplitName, str] = {
-        name: f"10 % of train, seed {seed}" if name in missing else "as given" for name in SPLIT_NAMES
-    }
-    if missing:
-        origin["train"] = f"what {' and '.join(missing)} left of train"
-    train = source.parts["train"]
-    labels = {name: part.labels() for name, part in source.parts.items()}
-    if source.boxes:
-        labels = {name: in_pixels(boxes, how) for name, boxes in labels.items()}
-    else:
-        labels = {name: _shaped(numbers, target_shape) for name, numbers in labels.items()}
-    taken = divide(labels["train"], train.count, missing, seed)
-    taken["train"] = np.random.default_rng([seed, SHUFFLE_SALT]).permutation(taken["train"])
-    chosen: dict[SplitName, Chosen] = {}
-    for name in SPLIT_NAMES:
-        origin_part = name if name in source.parts else "train"
-        part, own = source.parts[origin_part], labels[origin_part]
-        indices = taken[name] if name in taken else np.arange(part.count)
-        chosen[name] = Chosen(part, indices, None if own is None else own[indices])
-    return chosen, origin
-
-
-def _shaped(labels: Labels | None, shape: tuple[int, ...] | None) -> Labels | None:
-    """Numbers brought to the outputs' shape: (n,) to (n, 1), as a loss would otherwise hold all against all."""
-    if labels is None or shape is None or labels.dtype.kind != "f":
-        return labels
-    return labels.reshape(len(labels), *shape)
-
-
 def _writers(
-    stack: ExitStack, folder: Path, chosen: dict[SplitName, Chosen], shape: tuple[int, ...], dtype: str
+    stack: ExitStack, folder: Path, choice: Choice, shape: tuple[int, ...], dtype: str
 ) -> tuple[dict[SplitName, RowWriter], dict[SplitName, RowWriter]]:
     """Files that take their final names together, when all splits are written."""
     inputs = {n: stack.enter_context(RowWriter(folder / f"{n}_inputs.npy", shape, dtype)) for n in SPLIT_NAMES}
     labels = {
         name: stack.enter_context(RowWriter(folder / f"{name}_labels.npy", one.labels.shape[1:], one.labels.dtype))
-        for name, one in chosen.items()
+        for name, one in choice.splits.items()
         if one.labels is not None
     }
     return inputs, labels
@@ -192,14 +164,20 @@ def _write(
         if digest in tally.seen:
             tally.duplicates += 1
             continue
-        own.add(digest)
+        if labels is None or label is not None:
+            own.add(digest)
+        elif digest in own:
+            tally.labelled_too += 1
+            continue
         inputs.append(row)
         if labels is not None and label is not None:
             labels.append(np.asarray(label))
-    if inputs.count == 0:
+    kept = inputs if labels is None else labels
+    if kept.count == 0:
         check_skipped(tally, final=True)
+        what = "labelled sample" if inputs.count else "sample"
         raise BadInput(
-            f"no sample is left in {name}: every one that decodes also is in another split; give {name} samples of its "
+            f"no {what} is left in {name}: every one that decodes also is in another split; give {name} samples of its "
             "own, or leave a split out to have it taken from train"
         )
     tally.seen |= own
@@ -222,6 +200,15 @@ def _joined_digest(inputs: RowWriter, labels: RowWriter | None) -> str:
     return hashlib.sha256(f"{inputs.sha256} {labels.sha256 if labels else None}".encode()).hexdigest()
 
 
+def _unlabelled(count: int, train: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{count} of {train} training samples are unlabelled: the teacher alone teaches on them, and the control makes "
+        "its steps without them",
+    )
+
+
 def _notes(folder: Path, source: Source, tally: Tally, how: Preprocessing) -> Iterator[str]:
     if tally.skipped:
         named = "; ".join(tally.skipped[:3])
@@ -234,6 +221,8 @@ def _notes(folder: Path, source: Source, tally: Tally, how: Preprocessing) -> It
             f"{tally.duplicates} {what} removed from train or val because the same {same} are in a split held out from "
             "them"
         )
+    if tally.labelled_too:
+        yield f"{tally.labelled_too} unlabelled samples were left out because train has the same ones with a label"
     trained, tested = (open_split(folder, name).labels for name in ("train", "test"))
     if trained is not None and tested is not None and tested.dtype.kind != "f":
         missing = sorted(set(tested.tolist()) - set(trained.tolist()))

@@ -1,4 +1,7 @@
-"""Arrays of images or of ready-made inputs in one file: x_train, y_train [, x_val, y_val, x_test, y_test, classes]."""
+"""Arrays of images or of ready-made inputs in one file: x_train, y_train [, x_val, y_val, x_test, y_test, classes].
+
+Beside labels there may be x_unlabelled: further samples to train on.
+"""
 
 import tokenize
 import zipfile
@@ -12,10 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.classes import listed
-from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, SplitName, as_labels, as_ready, is_image
+from edgekd.data.source import (
+    SPLIT_NAMES,
+    UNLABELLED,
+    Labels,
+    Part,
+    Source,
+    as_labels,
+    as_ready,
+    is_image,
+    unlabelled_among,
+)
 from edgekd.errors import BadInput, EdgekdError
 
-KNOWN = ("classes", *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"))
+KNOWN = (
+    "classes",
+    *(f"{axis}_{split}" for split in SPLIT_NAMES for axis in "xy"),
+    *(f"x_{name}" for name in UNLABELLED),
+)
 # What zipfile and numpy raise on damaged, encrypted, pickled or unknown content.
 BROKEN = (
     *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
@@ -46,10 +63,13 @@ def read_npz(source: str) -> Source:
         lacking = next(split for split in splits if not labelled[split])
         raise BadInput(f"{str(path)!r} has labels but no y_{lacking}; give labels for every split, or for none")
     parts = {split: _part(path, split, headers, labelled[split]) for split in splits}
-    _same_shape(path, headers, splits)
+    more = unlabelled_among((name.removeprefix("x_") for name in headers if name.startswith("x_")), repr(str(path)))
+    unlabelled = _part(path, more, headers, False) if more else None
+    _same_shape(path, {name: headers[name] for name in KNOWN if name.startswith("x_") and name in headers})
     unread = sorted(name for name in headers if name not in KNOWN)
     notes = (f"arrays not read: {listed(unread)}",) if unread else ()
-    return Source("npz", parts, labelled["train"], _classes(path) if "classes" in headers else None, notes)
+    classes = _classes(path) if "classes" in headers else None
+    return Source("npz", parts, labelled["train"], classes, notes, unlabelled=unlabelled)
 
 
 def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -93,7 +113,7 @@ def read_npy(source: str) -> Source:
     return Source("npy", {"train": part}, False)
 
 
-def _part(path: Path, split: SplitName, headers: dict[str, Any], labelled: bool) -> Part:
+def _part(path: Path, split: str, headers: dict[str, Any], labelled: bool) -> Part:
     shape, dtype = headers[f"x_{split}"]
     load = cache(lambda: _array(path, f"x_{split}"))
     where = f"x_{split} of {str(path)!r}"
@@ -126,17 +146,16 @@ def _inputs(
     )
 
 
-def _same_shape(path: Path, headers: dict[str, Any], splits: list[SplitName]) -> None:
+def _same_shape(path: Path, found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
     """Splits may differ in image size, which resizing mends, but in nothing else."""
-    found = {split: headers[f"x_{split}"] for split in splits}
     if all(is_image(dtype, len(shape) - 1) for shape, dtype in found.values()):
-        same = {split: f"{(*shape, 1)[3]} channels" for split, (shape, _) in found.items()}
+        same = {name: f"{(*shape, 1)[3]} channels" for name, (shape, _) in found.items()}
     else:
         same = {
-            split: f"{_kind_of(dtype)} (n, {', '.join(map(str, shape[1:]))})" for split, (shape, dtype) in found.items()
+            name: f"{_kind_of(dtype)} (n, {', '.join(map(str, shape[1:]))})" for name, (shape, dtype) in found.items()
         }
     if len(set(same.values())) > 1:
-        told = ", ".join(f"x_{split} {what}" for split, what in same.items())
+        told = ", ".join(f"{name} {what}" for name, what in same.items())
         raise BadInput(f"{str(path)!r}: splits differ: {told}; store them alike")
 
 

@@ -19,7 +19,7 @@ from edgekd.data.image_folder import read_image_folder
 from edgekd.data.npz import read_npy, read_npz
 from edgekd.data.reading import Reading
 from edgekd.data.shards import is_shards, read_shards
-from edgekd.data.source import Kind, Labels, Part, Source, as_classes
+from edgekd.data.source import Kind, Labels, Part, Source, as_classes, joined
 from edgekd.data.table_file import is_table, read_tables
 from edgekd.data.wav import SUFFIXES as WAV_SUFFIXES
 from edgekd.data.wav_folder import read_wav_folder
@@ -53,10 +53,14 @@ def open_source(
         raise BadInput(f"{source} would run code; name it on the command line with --data, or give --trust")
     reading = reading or Reading()
     found = _encoded(source, READERS[kind](source, reading), reading)
+    if found.unlabelled is not None and not found.labelled:
+        raise BadInput(f"{source} has unlabelled samples apart but no labels at all; put them into train")
     if task == "generic" and found.labelled:
         parts = {name: replace(part, labels=lambda: None) for name, part in found.parts.items()}
+        if found.unlabelled is not None:
+            parts["train"] = joined(parts["train"], found.unlabelled)
         note = "the labels were not read, because --task generic is scored by fidelity to the teacher"
-        found = replace(found, parts=parts, labelled=False, notes=(*found.notes, note))
+        found = replace(found, parts=parts, unlabelled=None, labelled=False, notes=(*found.notes, note))
     if found.boxes and task in ("classification", "regression"):
         raise BadInput(f"{source} has boxes for labels, which --task {task} does not know; leave --task out")
     if task == "detection" and found.labelled and not found.boxes:
@@ -106,14 +110,15 @@ def _kind_of_folder(path: Path) -> Kind:
     """Samples of their own come before a table, which may be a list of them. Raises BadInput beside tar shards."""
     if has_annotations(path):
         return "coco"
-    samples = [suffixes for suffixes in (IMAGE_SUFFIXES, WAV_SUFFIXES) if holds_files(path, suffixes)]
+    images = holds_files(path, IMAGE_SUFFIXES)
+    sounds = not images and holds_files(path, WAV_SUFFIXES)
     if is_shards(path):
-        if samples or is_table(path):
+        if images or sounds or is_table(path):
             raise BadInput(f"{str(path)!r} holds .tar files beside other data; move one of both away")
         return "shards"
-    if not samples and is_table(path):
+    if not images and not sounds and is_table(path):
         return "table"
-    return "wav folder" if samples == [WAV_SUFFIXES] else "image folder"
+    return "wav folder" if sounds else "image folder"
 
 
 def label_form(source: Source) -> tuple[LabelKind, tuple[int, ...]] | None:
@@ -168,7 +173,8 @@ def _encoded(source: str, found: Source, reading: Reading) -> Source:
 
         return replace(part, fetch=ids)
 
-    return replace(found, parts={name: encoded(part) for name, part in found.parts.items()}, text=())
+    parts = {name: encoded(part) for name, part in found.parts.items()}
+    return replace(found, parts=parts, unlabelled=found.unlabelled and encoded(found.unlabelled), text=())
 
 
 def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, task: str | None) -> Part:

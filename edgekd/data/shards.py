@@ -15,18 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.image import SUFFIXES, look_at, open_image
-from edgekd.data.source import SPLIT_NAMES, Part, Source, SplitName, as_labels
+from edgekd.data.source import SPLIT_NAMES, UNLABELLED, UNREAD_LABELS, Part, Source, SplitName, as_labels
 from edgekd.errors import BadInput
 
-SPLIT_WORDS: dict[str, SplitName] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 MOST_SAMPLES = 20_000_000
 MOST_BYTES = 256 << 20
 """Of one member."""
@@ -65,7 +59,8 @@ def is_shards(path: Path) -> bool:
 def read_shards(source: str) -> Source:
     """Index a .tar file, or a folder of them whose names say train, val or test; without such words all are train.
 
-    Raises BadInput where a shard is damaged, a sample has two images, or some samples have a class and others none.
+    Shards in a folder `unlabelled` are apart, and a class that a sample has there is not read. Raises BadInput where a
+    shard is damaged, a sample has two images, or some samples have a class and others none.
     """
     root = Path(source)
     shards = [root] if root.is_file() else sorted(root.glob("*.tar"))
@@ -78,14 +73,24 @@ def read_shards(source: str) -> Source:
     labelled = {sample.label is not None for samples in found.values() for sample in samples}
     if len(labelled) > 1:
         bare = next(sample.name for samples in found.values() for sample in samples if sample.label is None)
-        raise BadInput(f"{source}: {listed([bare])} has no .cls but other samples do; label every sample, or none")
+        raise BadInput(
+            f"{source}: {listed([bare])} has no .cls but other samples do; label every sample, or none, "
+            "or move the shards of those without into a folder `unlabelled`"
+        )
     parts = {name: _part(samples, labelled == {True}) for name, samples in found.items() if samples}
-    return Source("shards", parts, labelled == {True}, None, _notes(by_split))
+    more = [sample for shard in _unlabelled_shards(root) for sample in _samples(shard) if sample.image]
+    notes = (*_notes(by_split), *[UNREAD_LABELS] * any(sample.label for sample in more))
+    unlabelled = _part(more, False) if more else None
+    return Source("shards", parts, labelled == {True}, None, notes, unlabelled=unlabelled)
+
+
+def _unlabelled_shards(root: Path) -> list[Path]:
+    return [] if root.is_file() else [shard for name in UNLABELLED for shard in sorted((root / name).glob("*.tar"))]
 
 
 def _split_of(shard: Path) -> SplitName:
     words = re.split(r"[^a-z]+", shard.stem.lower())
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "train")
+    return next((SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS), "train")
 
 
 def _samples(shard: Path) -> list[_Sample]:

@@ -1,6 +1,6 @@
 """A data set that was looked at but not yet decoded: what every reader returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,9 @@ from edgekd.errors import BadInput
 Kind = Literal["image folder", "wav folder", "npz", "npy", "shards", "coco", "factory", "table"]
 SplitName = Literal["train", "val", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
-
+UNLABELLED = ("unlabelled", "unlabeled")
+"""What folders, files and keys of samples without labels are called beside those of the splits."""
+UNREAD_LABELS = "labels of unlabelled samples were not read"
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
@@ -56,6 +58,37 @@ class Source:
     """Of a table of text: its column, or the two of a pair, first and second."""
     columns: tuple[str, ...] = ()
     """Of a table of numbers: what each number of an input is."""
+    unlabelled: Part | None = None
+    """Further samples to train on, without labels although the parts have them."""
+
+
+def unlabelled_among(names: Iterable[str], where: str) -> str | None:
+    """The one of these names that says unlabelled, if any does. Raises BadInput where two do."""
+    found = sorted(name for name in names if name.lower() in UNLABELLED)
+    if len(found) > 1:
+        raise BadInput(f"{where} has both {found[0]!r} and {found[1]!r}; keep one")
+    return found[0] if found else None
+
+
+def joined(first: Part, second: Part) -> Part:
+    """The samples of both as one part without labels."""
+
+    def place(at: int) -> tuple[Part, int]:
+        return (first, at) if at < first.count else (second, at - first.count)
+
+    def fetch(at: int) -> Any:
+        part, own = place(at)
+        return part.fetch(own)
+
+    def name(at: int) -> str:
+        part, own = place(at)
+        return part.name(own)
+
+    def look(at: int) -> Any:
+        part, own = place(at)
+        return (part.look or part.fetch)(own)
+
+    return Part(first.count + second.count, fetch, name, lambda: None, look if first.look else None)
 
 
 def as_ready(value: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -19,7 +19,8 @@ class Split:
     inputs: images uint8 (n, height, width, channels) already resized to the model's input size, or ready-made inputs
         float32 or int64 (n, ...); possibly memory-mapped.
     labels: class indices int64 (n,), numbers to predict float32 (n, ...) shaped as the model's outputs, boxes float32
-        (n, objects, classes + 4) in pixels of the input, or None where the data are unlabelled.
+        (n, objects, classes + 4) in pixels of the input, or None where the data are unlabelled. Of train there may be
+        fewer labels than inputs: the samples after the last label are unlabelled. Val and test are labelled throughout.
     """
 
     inputs: npt.NDArray[Any]
@@ -27,6 +28,10 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
+
+    def labelled_part(self) -> "Split":
+        """The samples that have a label; all of them where there are no labels."""
+        return self if self.labels is None else Split(self.inputs[: len(self.labels)], self.labels)
 
 
 def open_split(folder: Path, name: SplitName) -> Split:

@@ -1,5 +1,7 @@
 """Tables of text or of numbers, CSV, TSV or Parquet: one file, or a folder with one for each split.
 
+Beside these there may be one called `unlabelled`, which needs no label column.
+
 One column is the label. Where one holds text, or two do, that is the input; else all the others are numbers, in the
 order of the file. Labels that are whole numbers are classes, other numbers are to be predicted, and words are the
 classes' names.
@@ -8,17 +10,18 @@ classes' names.
 from array import array
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.delimited import read_delimited
 from edgekd.data.image import SUFFIXES
 from edgekd.data.parquet import read_parquet
 from edgekd.data.reading import Reading, Table, Text
-from edgekd.data.source import SPLIT_NAMES, Labels, Part, Source, SplitName
+from edgekd.data.source import SPLIT_NAMES, UNLABELLED, UNREAD_LABELS, Labels, Part, Source, SplitName
 from edgekd.data.table_labels import Cells, interpret, label_cell
 from edgekd.data.text_columns import TEXT_NAMES, by_name, existing, text_columns
 from edgekd.errors import BadInput
@@ -26,9 +29,8 @@ from edgekd.errors import BadInput
 MAX_BYTES = 2**31
 LABELS = ("label", "target")
 LIKELY_LABELS = {"labels", "targets", "class", "classes", "category", "y", "sentiment"}
-SPLIT_STEMS: dict[str, SplitName] = {
-    **{"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
-}
+TableName = SplitName | Literal["unlabelled"]
+STEMS: dict[str, TableName] = {**SPLIT_FOLDERS, "dev": "val", **dict.fromkeys(UNLABELLED, "unlabelled")}
 
 
 def is_table(path: Path) -> bool:
@@ -44,42 +46,54 @@ def read_tables(source: str, reading: Reading) -> Source:
     Raises BadInput where a file is damaged or too large, a column or a cell is missing or of another kind than the
     others, or splits disagree. Every such message names the file, the line and the column.
     """
-    tables = {name: _open(path, reading) for name, path in _files(Path(source)).items()}
+    files = _files(Path(source))
+    tables = {name: _open(files[name], reading) for name in SPLIT_NAMES if name in files}
     label, inputs, text = _columns(tables["train"], reading)
     used = (*inputs, *((label,) if label else ()))
     for table in tables.values():
-        missing = [name for name in used if name not in table.columns]
-        if missing:
-            raise BadInput(
-                f"{table.name} has no column {listed(missing[:1])}, which {tables['train'].name} has; give both"
-            )
+        _check_columns(table, used, tables["train"])
     found = {name: _read(table, inputs, label, text) for name, table in tables.items()}
     given = {name: Cells(tables[name], raw, lines) for name, (_, raw, lines) in found.items() if raw is not None}
     labels, classes = interpret(given)
     unread = [name for name in tables["train"].columns if name not in used]
     parts = {name: _part(tables[name], values, lines, labels.get(name)) for name, (values, _, lines) in found.items()}
-    notes = (f"columns not read: {listed(unread)}",) if unread else ()
+    notes = [f"columns not read: {listed(unread)}"] * bool(unread)
+    unlabelled = None
+    if "unlabelled" in files:
+        more = _open(files["unlabelled"], reading)
+        _check_columns(more, inputs, tables["train"])
+        notes += [UNREAD_LABELS] * (label in more.columns)
+        values, _, lines = _read(more, inputs, None, text)
+        unlabelled = _part(more, values, lines, None)
     texts, columns = (inputs, ()) if text else ((), inputs)
-    return Source("table", parts, bool(label), classes, notes, text=texts, columns=columns)
+    return Source(
+        "table", parts, bool(label), classes, tuple(notes), text=texts, columns=columns, unlabelled=unlabelled
+    )
 
 
-def _files(root: Path) -> dict[SplitName, Path]:
+def _check_columns(table: Table, wanted: tuple[str, ...], train: Table) -> None:
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        raise BadInput(f"{table.name} has no column {listed(missing[:1])}, which {train.name} has; give both")
+
+
+def _files(root: Path) -> dict[TableName, Path]:
     if not root.is_dir():
         return {"train": root}
-    found: dict[SplitName, Path] = {}
+    found: dict[TableName, Path] = {}
     for path in _splits(root):
-        name = SPLIT_STEMS[path.stem.lower()]
+        name = STEMS[path.stem.lower()]
         if name in found:
-            raise BadInput(f"{str(root)!r} has both {found[name].name!r} and {path.name!r}; keep one {name} split")
+            raise BadInput(f"{str(root)!r} has both {found[name].name!r} and {path.name!r}; keep one {name} file")
         found[name] = path
     if "train" not in found:
         raise BadInput(f"{str(root)!r} has {listed([path.name for path in found.values()])} but no train file")
-    return {name: found[name] for name in SPLIT_NAMES if name in found}
+    return found
 
 
 def _splits(root: Path) -> list[Path]:
     try:
-        return sorted(p for p in root.iterdir() if p.suffix.lower() in READERS and p.stem.lower() in SPLIT_STEMS)
+        return sorted(p for p in root.iterdir() if p.suffix.lower() in READERS and p.stem.lower() in STEMS)
     except OSError as error:
         raise BadInput(f"folder {str(root)!r} cannot be read: {error.strerror}") from error
 

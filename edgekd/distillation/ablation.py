@@ -7,8 +7,8 @@ from edgekd.data.split import Split
 from edgekd.distillation.contest import Contest, Entry, enter
 from edgekd.distillation.seeds import HERE, outputs_on
 from edgekd.errors import BadInput
+from edgekd.judgement import AblationRow
 from edgekd.losses.table import LABELS, WeightedLoss
-from edgekd.results import AblationRow
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.tasks.task import Floats, Task
 from edgekd.training.loop import Trained

@@ -42,6 +42,7 @@ def adapt_teacher(
 
     Raises BadInput where no head is found, or training diverges.
     """
+    data = data.labelled_only()
     example = torch.from_numpy(data.preprocessing.zeros(2))
     parts: list[str] = []
 

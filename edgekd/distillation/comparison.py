@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgekd.figures import Number, Role
+from edgekd.judgement import Comparison, Fidelity
 from edgekd.places.intervals import student_interval
-from edgekd.results import Comparison, Fidelity, Number, Role
 from edgekd.tasks.classification import CLASSIFICATION, Labels, Logits, correct, expected_calibration_error, predicted
 from edgekd.tasks.intervals import DRAWS, LEVEL, TAIL, paired_difference, score_number
 from edgekd.tasks.task import Outputs, Task, Truth

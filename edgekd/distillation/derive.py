@@ -14,6 +14,7 @@ from edgekd.errors import BadInput, UsageError
 from edgekd.exporting.onnx_export import export_onnx
 from edgekd.formats.identify import KIND_NAMES
 from edgekd.formats.onnx_file import read_onnx
+from edgekd.formats.outputs import outputs_of
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronts
 from edgekd.latency.graph import Precision, summarise
@@ -21,7 +22,6 @@ from edgekd.latency.predictor import predict_summary
 from edgekd.students.build import build_student
 from edgekd.students.fit import Estimate, largest_that_fits
 from edgekd.students.student import Student
-from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from edgekd.data.split import Split
 from edgekd.distillation.contest import Contest, enter
 from edgekd.distillation.seeds import HERE, outputs_on
-from edgekd.results import FoldResult
+from edgekd.judgement import FoldResult
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import predict_outputs
@@ -49,22 +49,26 @@ def cross_validate(contest: Contest, folds: int) -> tuple[FoldResult, ...]:
 def divided(data: TrainingData, folds: int, *, seed: int) -> Iterator[tuple[TrainingData, Split]]:
     """Yield, for each fold, what to train on with its own validation samples, and the part that is held out.
 
-    The parts are disjoint and cover train and validation together; classes are spread evenly over them.
+    The parts are disjoint and cover what has labels in train and validation together; classes are spread evenly over
+    them. Unlabelled samples are trained on in every fold.
     """
-    inputs = np.concatenate([data.train.inputs, data.val.inputs])
-    assert data.train.labels is not None and data.val.labels is not None
-    labels = np.concatenate([data.train.labels, data.val.labels])
+    known = data.train.labelled_part()
+    assert known.labels is not None and data.val.labels is not None
+    inputs = np.concatenate([known.inputs, data.val.inputs, data.train.inputs[len(known) :]])
+    labels = np.concatenate([known.labels, data.val.labels])
+    unlabelled = np.arange(len(labels), len(inputs))
     strata = _strata(labels, folds)
     kind = KFold if strata is None else StratifiedKFold
-    for rest, held_out in kind(folds, shuffle=True, random_state=seed).split(inputs, strata):
+    for rest, held_out in kind(folds, shuffle=True, random_state=seed).split(labels, strata):
         train, val = train_test_split(
             rest,
             test_size=max(VALIDATION_SHARE, 1 / len(rest)),
             random_state=seed,
             stratify=None if strata is None else _strata(labels[rest], 2, share=VALIDATION_SHARE),
         )
-        parts = [Split(inputs[np.sort(part)], labels[np.sort(part)]) for part in (train, val, held_out)]
-        yield TrainingData(parts[0], parts[1], data.preprocessing, data.task), parts[2]
+        taught = Split(inputs[np.concatenate([np.sort(train), unlabelled])], labels[np.sort(train)])
+        parts = [Split(inputs[np.sort(part)], labels[np.sort(part)]) for part in (val, held_out)]
+        yield TrainingData(taught, parts[0], data.preprocessing, data.task), parts[1]
 
 
 def _strata(labels: npt.NDArray[Any], fewest: int, share: float = 1.0) -> npt.NDArray[Any] | None:

@@ -52,13 +52,14 @@ def prune_in_steps(contest: Contest, teacher: nn.Module, student: Student, steps
         log.info("%.0f %% of the teacher's MACs: %.4f on validation", 100 * wanted / total, entry.trained.score)
         _, reached = parted(entry.module)
     last = prune(reached, seen, keep_macs=goal / count_macs(reached, seen))
+    module = whole(last.module)
     build = {"mode": last.plan["mode"], "layers": changed_layers(first, last.module)}
     return replace(
         student,
-        module=whole(last.module),
+        module=module,
         origin=f"teacher pruned in {steps} steps, {last.macs / total:.1%} of its multiply-accumulates kept",
-        macs=count_macs(whole(last.module), example),
-        params=count_params(whole(last.module)),
+        macs=count_macs(module, example),
+        params=count_params(module),
         plan=build if front is None else {**student.plan, "body": build},
     )
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekd.figures import Number, Role
+from edgekd.judgement import AblationRow, Comparison, FoldResult, Judgement, PairedResult, SeedResult
 from edgekd.places.intervals import student_interval
-from edgekd.results import AblationRow, Comparison, FoldResult, Judgement, Number, PairedResult, Role, SeedResult
 from edgekd.tasks.intervals import LEVEL
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from edgekd.data.split import Split
 from edgekd.distillation.contest import Contest, Entry, enter, seeded
+from edgekd.judgement import SeedResult
 from edgekd.losses.table import OUTPUT_LOSSES
-from edgekd.results import SeedResult
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.tasks.task import Outputs
 from edgekd.training.evaluate import predict_outputs

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from edgekd.distillation.contest import Contest, enter
 from edgekd.errors import BadInput
+from edgekd.judgement import TuningTrial
 from edgekd.losses.table import LABELS, OUTPUT_LOSSES
-from edgekd.results import TuningTrial
 from edgekd.training.plan import Plan
 
 log = logging.getLogger(__name__)

@@ -95,9 +95,8 @@ def read_encoder(kind: FileKind) -> tuple[Encoder, dict[str, Any]]:
     weights = weights_in(root)
     assert weights is not None  # as `identify` found
     tensors = read_checkpoint(identify(weights)).tensors
-    with torch.device(
-        "meta"
-    ):  # without memory, so that a configuration alone cannot ask for more than the weights have
+    # Without memory, so that a configuration alone cannot ask for more than the weights have.
+    with torch.device("meta"):
         _check_fit(root, _build(root, config), tensors)
     module = _build(root, config)
     module.load_state_dict(tensors, strict=False)  # not strict for tables that are computed, which some files hold

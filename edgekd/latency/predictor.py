@@ -15,10 +15,10 @@ from onnx import ModelProto
 
 from edgekd.device import DeviceProfile, LatencyConstants, Rates
 from edgekd.errors import UsageError, did_you_mean
+from edgekd.figures import Number
 from edgekd.latency.costs import UNCOUNTED, instructions
 from edgekd.latency.graph import ITEM_BYTES, GraphSummary, NodeCost, Precision, as_if, summarise
 from edgekd.record import Record
-from edgekd.results import Number
 
 _LEVEL = 0.9
 _FP16_WORST = 4.0

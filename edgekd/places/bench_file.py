@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from edgekd.figures import Latency, Memory
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
 from edgekd.places.place import PLACES, parse_place
 from edgekd.record import Record
-from edgekd.results import Latency, Memory
 from edgekd.workspace import file_sha256
 
 

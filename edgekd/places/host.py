@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from edgekd.errors import EdgekdError, UsageError
+from edgekd.figures import Bench, Latency, Memory, Number
 from edgekd.places.environment import disturbances, environment
 from edgekd.places.intervals import mean, measured, percentile, student_interval
 from edgekd.places.process import run_program
-from edgekd.results import Bench, Latency, Memory, Number
 from edgekd.runtimes import find_runtime
 
 PLACE = "host"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.results import Number
+from edgekd.figures import Number
 
 LEVEL = 0.9
 RESAMPLES = 1000

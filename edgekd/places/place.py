@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from edgekd.errors import UsageError
+from edgekd.figures import Bench
 from edgekd.places.host import bench
-from edgekd.results import Bench
 
 LATER = ("ssh", "adb", "emulate")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekd.figures import Figures, Number
 from edgekd.rendering.text import where
-from edgekd.results import Figures, Number
 
 ONE_LATENCY = "An estimate does not tell the median latency from the tail; its interval covers both."
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekd.figures import Number
+from edgekd.judgement import AblationRow, Comparison, Fidelity, Judgement, PairedResult, TuningTrial
 from edgekd.rendering.text import MODEL_TITLES, interval, quantity, titled
-from edgekd.results import AblationRow, Comparison, Fidelity, Judgement, Number, PairedResult, Report, TuningTrial
+from edgekd.results import Report
 
 Cell = str | Number | None
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from edgekd.figures import Number
+from edgekd.judgement import AblationRow, Comparison, Judgement
 from edgekd.rendering.plots import Plot
 from edgekd.rendering.svg.differences import difference_of, differences
 from edgekd.rendering.svg.pareto import Point, pareto
 from edgekd.rendering.svg.strips import Strip, strips
 from edgekd.rendering.text import MODEL_TITLES, interval, quantity
-from edgekd.results import AblationRow, Comparison, Judgement, Number, Report
+from edgekd.results import Report
 
 ALL_CLASSES_UP_TO, CHANGED_CLASSES = 40, 20
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgekd.budget import score_drop
+from edgekd.figures import Figures, Number
 from edgekd.rendering.text import MODEL_TITLES, clean
-from edgekd.results import Candidate, Figures, Number, Report
+from edgekd.results import Candidate, Report
 
 Shipped = Literal["teacher", "student", "control"]
 SHIPPED: dict[Shipped, str] = {

@@ -7,6 +7,7 @@ from typing import TypeGuard
 
 from markupsafe import Markup
 
+from edgekd.figures import Figures, Number
 from edgekd.rendering.columns import latency_columns
 from edgekd.rendering.outline import most_changed, recalls
 from edgekd.rendering.svg.bars import Bar, bar_of, bars
@@ -15,7 +16,7 @@ from edgekd.rendering.svg.histogram import latency_histogram
 from edgekd.rendering.svg.pareto import Point, pareto
 from edgekd.rendering.svg.recall import recall_by_class
 from edgekd.rendering.text import MODEL_TITLES, axis_unit, clean, interval, quantity
-from edgekd.results import Figures, Number, Report
+from edgekd.results import Report
 
 
 @dataclass(frozen=True)

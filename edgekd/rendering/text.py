@@ -4,7 +4,8 @@ import math
 import unicodedata
 from typing import Literal
 
-from edgekd.results import BudgetOutcome, Number, Verdict
+from edgekd.figures import Number
+from edgekd.results import BudgetOutcome, Verdict
 from edgekd.units import KIBIBYTES, MILLISECONDS
 
 MISSING = "\u2013"

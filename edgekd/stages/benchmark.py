@@ -8,17 +8,21 @@ from pathlib import Path
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored_splits, size_kib, write_one_input
+from edgekd.figures import Figures, Number
 from edgekd.latency.predictor import Prediction
 from edgekd.places.host import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
-from edgekd.results import Candidate, Figures, Number, SchemeFile
+from edgekd.results import Candidate, SchemeFile
 from edgekd.runtimes import RUNTIMES
 from edgekd.tasks.task import Floats, Task
 from edgekd.workspace import file_sha256
 
 log = logging.getLogger(__name__)
+
+_REFERENCE = Number(value=1.0, low=1.0, high=1.0, unit="x", word="measured", place=HOST)
+"""What fp32 costs relative to itself."""
 
 
 class Contender(Record):
@@ -168,7 +172,7 @@ def _compete(
             raise BadInput(contender.rejected)
         found = examine(files / contender.file, timed, contender.runtime, target, teacher=teacher)
         if contender is baseline:
-            return found, None, None
+            return found, _REFERENCE, None
         ratio = compare(
             files / baseline.file,
             timed,

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from edgekd.budget import Budget, judge
+from edgekd.figures import Number
 from edgekd.record import Record
-from edgekd.results import Candidate, Number
+from edgekd.results import Candidate
 
 DEFAULT_DROP = 0.02
 """Score that the shipped file may lose against the teacher where no `drop` budget is set: two points."""

@@ -27,13 +27,15 @@ from edgekd.distillation.reduction import student_front
 from edgekd.distillation.seeds import Bout, outputs_on, score_seeds, settle_features, train_bouts
 from edgekd.distillation.tuning import tune
 from edgekd.errors import UsageError
+from edgekd.figures import Number, Role
 from edgekd.formats.read import LoadedModel
+from edgekd.judgement import Judgement, TuningTrial
 from edgekd.losses.table import FEATURE_LOSSES
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
-from edgekd.results import Distillation, Judgement, Number, Role, TuningTrial
+from edgekd.results import Distillation
 from edgekd.students.pruning import rebuild
 from edgekd.students.student import Student
 from edgekd.tasks.intervals import paired_difference

@@ -17,13 +17,14 @@ from edgekd.data.split import Split, open_split
 from edgekd.distillation.adaption import adapt_teacher, classes_to_learn, with_adapted_weights
 from edgekd.distillation.synthesis import settle_source
 from edgekd.errors import BadInput, UsageError
+from edgekd.figures import Figures
+from edgekd.formats.outputs import FAILURES, outputs_of
 from edgekd.formats.read import LoadedModel, read_model
 from edgekd.model_inputs import settle_inputs
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener
 from edgekd.recipe import Recipe
 from edgekd.record import Record
-from edgekd.results import Figures
 from edgekd.students.macs import count_macs
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.intervals import score_number
@@ -32,12 +33,8 @@ from edgekd.tasks.task import Task, score_of
 from edgekd.teachers.front import put_front, with_front
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import joined, predict_outputs
-from edgekd.training.outputs import outputs_of
 
 log = logging.getLogger(__name__)
-
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-"""What modules raise on inputs that they do not take."""
 
 _SCORED: tuple[SplitName, ...] = ("val", "test")
 SEEN_BEFORE = 0.03
@@ -118,7 +115,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         )
     if plan.adapt_teacher:
         train, val = open_split(folder / "data", "train"), open_split(folder / "data", "val")
-        data = TrainingData(train, val, preprocessing, task)
+        data = TrainingData(train.labelled_part(), val, preprocessing, task)
         teacher = adapt_teacher(folder, teacher, data, plan, classes=outputs, listen=listen)
     classes = _settle_classes(manifest, teacher, outputs) if task.per_class else None
     figures = Figures(
@@ -153,7 +150,7 @@ def _output_shapes(teacher: LoadedModel, preprocessing: Preprocessing, plan: Rec
     try:
         with torch.inference_mode():
             returned = teacher.module(_example(preprocessing, 2))
-    except _FAILURES as error:
+    except FAILURES as error:
         shape = "x".join(map(str, preprocessing.shape))
         what = f"{preprocessing.dtype} inputs" if preprocessing.identity else "an input"
         mend = "give the inputs" if preprocessing.identity else "set --input-size to what"
@@ -255,7 +252,7 @@ def _outputs(
     """What the teacher says of a split, float32 (n, ...), finite."""
     try:
         said = predict_outputs(teacher.module, split, preprocessing, every_output=task.every_output)
-    except _FAILURES as error:
+    except FAILURES as error:
         raise BadInput(
             f"The model fails on the {name} inputs: {_first_line(error)}; are they what it was trained on (token ids "
             "within its vocabulary, say)?"

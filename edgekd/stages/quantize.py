@@ -82,17 +82,21 @@ def quantize(
 def _calibration(
     data: Path | None, preprocessing: Preprocessing, count: int, classes: int, seed: int
 ) -> tuple[CalibrationData | None, tuple[str, ...]]:
-    """A seeded sample of the training split; of images checked against the range of what the teacher was scored on."""
+    """A seeded sample of the training split; of images checked against the range of what the teacher was scored on.
+
+    Whether it has every class is looked at where all of train is labelled.
+    """
     if data is None:
         return None, ()
     train, scored = open_split(data, "train"), open_split(data, "val")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
     inputs = normalise(np.asarray(train.inputs[chosen]), preprocessing)
     seen = normalise(np.asarray(scored.inputs[:count]), preprocessing)
-    labelled = train.labels is not None and train.labels.dtype.kind != "f"
+    labels = train.labels
+    by_class = labels is not None and labels.dtype.kind != "f" and len(labels) == len(train)
     warnings = check_calibration(
         inputs,
-        np.asarray(train.labels, np.int64)[chosen] if labelled else None,
+        np.asarray(labels, np.int64)[chosen] if by_class else None,
         classes=classes,
         teacher_range=None if preprocessing.identity else (float(seen.min()), float(seen.max())),
     )

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from edgekd.figures import Bench
 from edgekd.rendering.html import render_html
 from edgekd.rendering.junit import render_junit
 from edgekd.rendering.markdown import render_markdown
-from edgekd.results import Bench, Report
+from edgekd.results import Report
 from edgekd.workspace import write_atomic
 
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.errors import BadInput, UsageError
+from edgekd.formats.outputs import FAILURES, outputs_of
 from edgekd.fronts.fronted import Fronted, parted
 from edgekd.fronts.table import rebuild_fronts
 from edgekd.students.encoder_layers import with_layers
 from edgekd.students.in_blocks import prune_in_blocks
 from edgekd.students.macs import count_macs, count_params
-from edgekd.students.student import Student, changed_layers, outputs_of, resized
+from edgekd.students.student import Student, changed_layers, resized
 from edgekd.students.whole import GraphMismatch, prune_whole
 from edgekd.students.zoo import architecture_from_plan, proposal
 
@@ -75,12 +76,12 @@ def _check_runs(teacher: nn.Module, student: nn.Module, example: Tensor) -> None
     for batch in (1, 2):
         inputs = torch.cat([example[:1]] * batch)
         with torch.no_grad():
-            expected = [output.shape for output in outputs_of(teacher, inputs)]
+            expected = [output.shape for output in outputs_of(teacher(inputs), batch)]
         try:
-            outputs = outputs_of(student, inputs)
+            outputs = outputs_of(student(inputs), batch)
             weights = [weight for layer in changed for weight in layer.parameters(recurse=False)]
             gradients = torch.autograd.grad([output.sum() for output in outputs], weights, allow_unused=True)
-        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        except (*FAILURES, BadInput) as error:
             raise GraphMismatch(f"the pruned network does not run ({type(error).__name__})") from error
         shapes = [output.shape for output in outputs]
         if shapes != expected:

@@ -29,12 +29,6 @@ class Student:
     notes: tuple[str, ...] = ()
 
 
-def outputs_of(module: nn.Module, inputs: Tensor) -> tuple[Tensor, ...]:
-    """Return what a network gives for inputs (batch, ...) as a tuple: its one output, or all of several."""
-    returned = module(inputs)
-    return (returned,) if isinstance(returned, Tensor) else tuple(returned)
-
-
 def changed_layers(teacher: nn.Module, student: nn.Module) -> dict[str, dict[str, Any]]:
     """Return, by layer name, the widths and tensor shapes in which the pruned `student` differs from its teacher."""
     before = dict(teacher.named_modules())

@@ -14,8 +14,8 @@ import torch_pruning
 from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
+from edgekd.formats.outputs import outputs_of
 from edgekd.students.macs import layer_costs
-from edgekd.students.student import outputs_of
 from edgekd.students.widths import ChannelGroup, Member, choose_widths, narrower, rounding
 
 CROSS_CHANNEL = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -166,8 +166,8 @@ def _check_same_function(pruner: Any, student: nn.Module, example: Tensor, remov
     else:
         noise = torch.randint(0, 2, example[:1].shape, generator=generator)  # indices that every table has
     with torch.no_grad():
-        promised = outputs_of(_without_mixing(copy.deepcopy(pruner.model)), noise)
-        found = outputs_of(_without_mixing(copy.deepcopy(student)), noise)
+        promised = outputs_of(_without_mixing(copy.deepcopy(pruner.model))(noise), 1)
+        found = outputs_of(_without_mixing(copy.deepcopy(student))(noise), 1)
     for expected, actual in zip(promised, found, strict=True):
         if expected.shape != actual.shape or not torch.isfinite(expected).all():
             raise GraphMismatch("the network pruned in whole gives outputs of another shape or not finite")

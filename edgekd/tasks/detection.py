@@ -123,11 +123,7 @@ def check(shape: tuple[int, ...], labels: Truth | None) -> None:
             "zeros, then x1, y1, x2, y2"
         )
     if len(shape) != 3 or shape[2] < 5:
-        raise BadInput(
-            "a detector gives two outputs, class logits (positions, classes) and boxes (positions, 4) as x1, y1, x2, "
-            f"y2 in pixels of its input, but this model's come to {shape[1:]}; decode boxes inside the model, or hold "
-            "raw maps against the teacher's with --task generic --loss dense_heads"
-        )
+        raise _no_detector(str(shape[1:]))
     if shape[2] != labels.shape[2]:
         raise BadInput(
             f"the model tells {shape[2] - 4} classes apart and the data name {labels.shape[2] - 4}; data and model "
@@ -139,11 +135,15 @@ def check_outputs(shapes: tuple[tuple[int, ...], ...]) -> None:
     """Refuse a model whose outputs, each of this shape for a sample, are not logits and boxes. Raises BadInput."""
     two = len(shapes) == 2 and all(len(shape) == 2 for shape in shapes) and shapes[0][0] == shapes[1][0]
     if not two or shapes[1][1] != 4:
-        raise BadInput(
-            "a detector gives two outputs, class logits (positions, classes) and boxes (positions, 4) as x1, y1, x2, "
-            f"y2 in pixels of its input, but this model gives {', '.join(map(str, shapes))}; decode boxes inside the "
-            "model, or hold raw maps against the teacher's with --task generic --loss dense_heads"
-        )
+        raise _no_detector(", ".join(map(str, shapes)))
+
+
+def _no_detector(given: str) -> BadInput:
+    return BadInput(
+        "a detector gives two outputs, class logits (positions, classes) and boxes (positions, 4) as x1, y1, x2, y2 in "
+        f"pixels of its input, but this model gives {given}; decode boxes inside the model, or hold raw maps against "
+        "the teacher's with --task generic --loss dense_heads"
+    )
 
 
 def _matched(

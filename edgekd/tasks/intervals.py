@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.results import Number
+from edgekd.figures import Number
 from edgekd.tasks.task import Floats, Task
 
 Statistics = npt.NDArray[np.floating[Any]] | npt.NDArray[np.bool_]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import BadInput
-from edgekd.training.outputs import outputs_of
+from edgekd.formats.outputs import outputs_of
 
 log = logging.getLogger(__name__)
 

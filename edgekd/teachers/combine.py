@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import BadInput, UsageError, did_you_mean, one_line
-from edgekd.training.outputs import outputs_of
+from edgekd.formats.outputs import outputs_of
 
 # A teacher that is entirely sure has entropy 0; this floor, in nats, keeps its weight finite and far above the others'.
 ENTROPY_FLOOR = 1e-3

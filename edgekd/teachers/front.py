@@ -9,9 +9,10 @@ from torch import nn
 
 from edgekd.errors import UsageError
 from edgekd.formats.encoder_directory import of_pairs
+from edgekd.formats.outputs import FAILURES
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronted
-from edgekd.fronts.log_mel import LogMel
+from edgekd.fronts.log_mel import LogMel, log_mel
 from edgekd.fronts.place import Place
 from edgekd.fronts.table import FrontSpec, build_fronts, parse_front, shape_behind
 from edgekd.preprocessing import Preprocessing
@@ -19,7 +20,21 @@ from edgekd.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
+def front_specs(plan: Recipe, kind: str) -> list[FrontSpec]:
+    """What --front asks for before a model of this kind. Raises UsageError where that cannot be, whatever the inputs.
+
+    `kind` is as `FileKind.kind` has it.
+    """
+    specs = [parse_front(text) for text in plan.front]
+    if any(spec.name == "pca" for spec in specs):
+        raise UsageError("--front pca has no components to stand before a trained model; it is for --student-input")
+    if specs and kind == "onnx":
+        raise UsageError(
+            "--front cannot be put before an ONNX file, which is run as it came; give the model that it was exported "
+            "from, or inputs as it takes them"
+        )
+    return specs
 
 
 def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) -> tuple[LoadedModel, Preprocessing]:
@@ -32,13 +47,10 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
     """
     if not plan.front:
         return with_front(plan, teacher, preprocessing), _with_channel(teacher, preprocessing)
-    specs = [parse_front(text) for text in plan.front]
-    if any(spec.name == "pca" for spec in specs):
-        raise UsageError("--front pca has no components to stand before a trained model; it is for --student-input")
-    fronts = build_fronts(specs, _place(preprocessing))
+    specs = front_specs(plan, teacher.kind)
     fixed = teacher.input_shape[-1] if teacher.input_shape else None
-    if isinstance(fronts[0], LogMel) and len(fronts) == 1 and fixed and plan.duration is None and plan.data:
-        preprocessing = _with_frames(preprocessing, fronts[0], fixed)
+    if [spec.name for spec in specs] == ["log_mel"] and fixed and plan.duration is None and plan.data:
+        preprocessing = _with_frames(preprocessing, log_mel(_place(preprocessing), **specs[0].options), fixed)
     return with_front(plan, teacher, preprocessing), preprocessing
 
 
@@ -48,12 +60,7 @@ def with_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing)
         teacher = replace(teacher, module=of_pairs(teacher.module, preprocessing.tokens.separator))
     if not plan.front:
         return teacher
-    if teacher.onnx_path is not None:
-        raise UsageError(
-            "--front cannot be put before an ONNX file, which is run as it came; give the model that it was exported "
-            "from, or inputs as it takes them"
-        )
-    specs = [parse_front(text) for text in plan.front]
+    specs = front_specs(plan, teacher.kind)
     fronts = build_fronts(specs, _place(preprocessing))
     shape = shape_behind(fronts, preprocessing.shape)
     if _wants_channel(teacher, shape):
@@ -92,6 +99,6 @@ def _runs(module: nn.Module, shape: tuple[int, ...]) -> bool:
     try:
         with torch.inference_mode():
             said: Any = module(torch.zeros(2, *shape))
-    except _FAILURES:
+    except FAILURES:
         return False
     return said is not None

@@ -1,6 +1,6 @@
 """What a run is trained and judged on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgekd.data.split import Split
 from edgekd.preprocessing import Preprocessing
@@ -19,3 +19,7 @@ class TrainingData:
     @property
     def labelled(self) -> bool:
         return self.train.labels is not None and self.val.labels is not None
+
+    def labelled_only(self) -> "TrainingData":
+        """The same without the training samples whose labels nobody knows, which only a teacher can teach on."""
+        return replace(self, train=self.train.labelled_part())

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from edgekd.data.split import Split
+from edgekd.formats.outputs import outputs_of
 from edgekd.preprocessing import Preprocessing
-from edgekd.training.outputs import outputs_of
 from edgekd.training.plan import Precision
 from edgekd.training.views import as_input
 

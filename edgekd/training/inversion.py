@@ -22,11 +22,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekd.errors import BadInput, UsageError
+from edgekd.formats.outputs import outputs_of
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick, silent
 from edgekd.training.batch_statistics import distance_to_kept
 from edgekd.training.evaluate import autocast
-from edgekd.training.outputs import outputs_of
 from edgekd.training.plan import Precision
 from edgekd.training.precision import choose_precision, repeatable
 from edgekd.training.views import as_input

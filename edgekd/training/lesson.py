@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
+from edgekd.formats.outputs import outputs_of
 from edgekd.losses.mutual import mutual
 from edgekd.losses.table import FEATURE_LOSSES, LABEL_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss
 from edgekd.training.evaluate import joined
 from edgekd.training.mixing import mixed_targets
-from edgekd.training.outputs import outputs_of
 from edgekd.training.taps import Taps
 
 Tensors = tuple[torch.Tensor, ...]
@@ -31,11 +31,32 @@ class Taught(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Labels (batch, ...) and, where inputs were mixed, those of the partners and the share (batch,) of the first."""
+    """Labels (labelled, ...) and, where inputs were mixed, their partners' and the share (labelled,) of the first.
+
+    rows: int64 (labelled,), which of the batch they are of; None for all of it.
+    weight: of a mean over them: their number by the one that is to be expected of a batch, which gives every label the
+        same say, however many others chance has put beside it.
+    """
 
     own: torch.Tensor
     partner: torch.Tensor | None = None
     share: torch.Tensor | None = None
+    rows: torch.Tensor | None = None
+    weight: float = 1.0
+
+    def among(self, rows: torch.Tensor, *, weight: float) -> "Labels":
+        """Those at int64 `rows` of a batch that all have a label, or what stands for one."""
+        partner, share = (None if each is None else each[rows] for each in (self.partner, self.share))
+        return Labels(self.own[rows], partner, share, rows, weight)
+
+    def to(self, device: torch.device) -> "Labels":
+        """The same on `device`."""
+        partner, share, rows = (None if each is None else each.to(device) for each in self[1:4])
+        return Labels(self.own.to(device), partner, share, rows, self.weight)
+
+    def of(self, outputs: Tensors) -> Tensors:
+        """Those rows of outputs (batch, ...) that have labels."""
+        return outputs if self.rows is None else tuple(output[self.rows] for output in outputs)
 
 
 class Lesson(nn.Module):
@@ -83,33 +104,41 @@ class Lesson(nn.Module):
                 total = total + loss.weight * self._value(loss.name, outputs, features, taught, labels)
             if others:
                 total = total + mutual([outputs[0], *others])
-                if labels is not None:
-                    total = total + sum(self._of_labels(other, labels) for other in others)
+                total = total + sum(self._of_labels(other, labels) for other in others)
         return total
 
     def _value(
         self, name: str, outputs: Tensors, features: Tensors, taught: Taught | None, labels: Labels | None
     ) -> torch.Tensor:
         if name == LABELS:
-            assert labels is not None
             return self._of_labels(joined(outputs) if self._every_output else outputs[0], labels)
         assert taught is not None
         if name in FEATURE_LOSSES:
             said = [feature.float() for feature in features], [feature.float() for feature in taught.features]
             return torch.as_tensor(self.heads[name](*said))
         loss = OUTPUT_LOSSES[name]
-        return loss.function(
-            outputs if self._every_output else outputs[0],
-            taught.outputs if self._every_output else taught.outputs[0],
-            labels=None if labels is None else labels.own,
-            temperature=self._temperature or loss.temperature,
-        )
+        temperature = self._temperature or loss.temperature
+        both, weight = (outputs, taught.outputs), 1.0
+        if loss.needs_labels:
+            if labels is None:
+                return _nothing(outputs[0])
+            both, weight = (labels.of(outputs), labels.of(taught.outputs)), labels.weight
+        ours, theirs = both if self._every_output else (both[0][0], both[1][0])
+        truth = None if labels is None else labels.own
+        return weight * loss.function(ours, theirs, labels=truth, temperature=temperature)
 
-    def _of_labels(self, outputs: torch.Tensor, labels: Labels) -> torch.Tensor:
-        truth = labels.own
+    def _of_labels(self, outputs: torch.Tensor, labels: Labels | None) -> torch.Tensor:
+        if labels is None:
+            return _nothing(outputs)
+        (outputs,), truth = labels.of((outputs,)), labels.own
         if labels.partner is not None and labels.share is not None:
             truth = mixed_targets(truth, labels.partner, labels.share, classes=outputs.shape[1])
-        return self._label_loss(outputs, truth, label_smoothing=self._smoothing)
+        return labels.weight * self._label_loss(outputs, truth, label_smoothing=self._smoothing)
+
+
+def _nothing(outputs: torch.Tensor) -> torch.Tensor:
+    """The labels' loss of a batch that has none: 0, with a gradient of zeros."""
+    return 0.0 * outputs.float().sum()
 
 
 def build_heads(

@@ -76,8 +76,9 @@ def train(
 ) -> Trained:
     """Train `student` in place, or go on from the checkpoint in the folder `checkpoint`; the best weights end in it.
 
-    With `teacher` None this is the control: labels alone, in full weight, and nothing else changed. Where there are no
-    labels the score is agreement with the teacher. The teacher is only ever run in eval mode, without gradients.
+    With `teacher` None this is the control: labels alone, in full weight, and nothing else changed, but that samples
+    without a label are left out. Where there are no labels at all the score is agreement with the teacher. The teacher
+    is only ever run in eval mode, without gradients.
     `evaluated` hears step and score of every evaluation; what it raises ends the training.
 
     Raises:
@@ -86,6 +87,7 @@ def train(
         KeyboardInterrupt: Ctrl-C; by then the checkpoint is written.
     """
     check_data(data, teacher)
+    data = data if teacher is not None else data.labelled_only()
     place = choose_accelerator(accelerator)
     settled = settle_precision(plan if teacher is not None else without_teacher(plan), student, place)
     identity = _identity(settled, student, teacher, data, place)

@@ -26,15 +26,17 @@ class Pairs:
     lam: npt.NDArray[np.float32]
 
 
-def draw_pairs(count: int, *, alpha: float, seed: int, epoch: int) -> Pairs:
+def draw_pairs(count: int, *, alpha: float, seed: int, epoch: int, labelled: int | None = None) -> Pairs:
     """Return the pairs of one epoch: each sample is another's partner once; lambda is Beta(alpha, alpha) or its rest.
 
-    Of lambda and 1 - lambda the larger is taken, so the first of a pair is what most of the mixture is.
+    Of lambda and 1 - lambda the larger is taken, so the first of a pair is what most of the mixture is. Where only the
+    first `labelled` samples have labels these are blended among themselves, so that no label is lost.
     """
     generator = np.random.default_rng([seed, epoch, 1])
-    order = generator.permutation(count)
-    partners = np.empty_like(order)
-    partners[order] = np.roll(order, 1)
+    partners = np.empty(count, np.int64)
+    for start, end in ((0, count),) if labelled is None else ((0, labelled), (labelled, count)):
+        order = start + generator.permutation(end - start)
+        partners[order] = np.roll(order, 1)
     lam = generator.beta(alpha, alpha, size=count).astype(np.float32)
     return Pairs(partners, np.maximum(lam, 1 - lam))
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 import torch
 
 from edgekd.errors import BadInput
+from edgekd.formats.outputs import outputs_of
 from edgekd.losses.table import LABELS
 from edgekd.training.evaluate import autocast
 from edgekd.training.lesson import Labels, Taught
-from edgekd.training.outputs import outputs_of
 from edgekd.training.plan import average_decay, learning_rate_at
 from edgekd.training.processes import agreed_mean
 from edgekd.training.run import Run
@@ -32,7 +32,7 @@ def advance(run: Run) -> float:
     optimizer.zero_grad(set_to_none=True)
     view = run.views.at(ledger.step)
     inputs = view_input(view, run.data.preprocessing, device=run.fabric.device, layout=run.layout)
-    loss = run.lesson(inputs, _teach(run, view, inputs), _labels(run, view))
+    loss = run.lesson(inputs, _teach(run, view, inputs), labels_of(run, view))
     value = float(agreed_mean(loss).item())
     if math.isfinite(value):
         run.fabric.backward(loss)
@@ -88,10 +88,16 @@ def _teach(run: Run, view: View, inputs: torch.Tensor) -> Taught | None:
     return Taught((torch.from_numpy(kept).to(inputs.device),))
 
 
-def _labels(run: Run, view: View) -> Labels | None:
-    if view.labels is None:
+def labels_of(run: Run, view: View) -> Labels | None:
+    """The labels of the batch, or None where none of it has one."""
+    every = run.data.train.labels
+    if view.labels is None or every is None:
         return None
-    device = run.fabric.device
-    if view.partner_labels is None or view.lam is None:
-        return Labels(view.labels.to(device))
-    return Labels(view.labels.to(device), view.partner_labels.to(device), view.lam.to(device))
+    labels = Labels(view.labels, view.partner_labels, view.lam)
+    if view.labelled is not None:
+        rows = view.labelled.nonzero()[:, 0]
+        if not len(rows):
+            return None
+        expected = len(view.inputs) * len(every) / len(run.data.train)
+        labels = labels.among(rows, weight=len(rows) / expected)
+    return labels.to(run.fabric.device)

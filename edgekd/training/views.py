@@ -32,6 +32,7 @@ class View:
 
     inputs: as in `Split` (batch, ...).
     labels: int64 (batch,) or float32 (batch, ...), or None.
+    labelled: bool (batch,), whose labels are known, or None where all are; those of the others mean nothing.
     keys: uint64 (batch,), the identity of each view: equal keys are equal inputs of one split, whatever the step, the
         batch or the run; a mixed view's covers both samples and their shares.
     partner_inputs, partner_labels: of the sample that each is mixed with, or None.
@@ -44,6 +45,7 @@ class View:
     partner_inputs: torch.Tensor | None = None
     partner_labels: torch.Tensor | None = None
     lam: torch.Tensor | None = None
+    labelled: torch.Tensor | None = None
 
 
 class ViewReader:
@@ -77,8 +79,12 @@ class ViewReader:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgekd-views")
         self._ahead: tuple[int, Future[View]] | None = None
         self._order = lru_cache(maxsize=2)(lambda epoch: sample_order(len(split), seed=plan.seed, epoch=epoch))
+        known = len(split) if split.labels is None else len(split.labels)
+        self._labelled = known if known < len(split) else None
         self._pairs = lru_cache(maxsize=2)(
-            lambda epoch: draw_pairs(len(split), alpha=plan.mixup, seed=plan.view_seed, epoch=epoch)
+            lambda epoch: draw_pairs(
+                len(split), alpha=plan.mixup, seed=plan.view_seed, epoch=epoch, labelled=self._labelled
+            )
         )
 
     def at(self, step: int) -> View:
@@ -105,8 +111,9 @@ class ViewReader:
     def _part(self, epoch: int, indices: npt.NDArray[np.int64]) -> View:
         """The view of samples that belong to one epoch."""
         inputs, keys, draws = self._images(epoch, indices)
+        labelled = None if self._labelled is None else torch.from_numpy(indices < self._labelled)
         if not self._plan.mixup:
-            return View(inputs, self._labels(indices, draws), keys)
+            return View(inputs, self._labels(indices, draws), keys, labelled=labelled)
         pairs = self._pairs(epoch)
         partners, lam = pairs.partners[indices], pairs.lam[indices]
         partner_inputs, partner_keys, partner_draws = self._images(epoch, partners)
@@ -118,6 +125,7 @@ class ViewReader:
             partner_inputs,
             self._labels(partners, partner_draws),
             torch.from_numpy(lam),
+            labelled,
         )
 
     def _images(self, epoch: int, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, Bits, Bits]:
@@ -130,7 +138,7 @@ class ViewReader:
     def _labels(self, indices: npt.NDArray[np.int64], draws: Bits) -> torch.Tensor | None:
         if self._split.labels is None:
             return None
-        labels = self._split.labels[indices]
+        labels = self._split.labels[np.minimum(indices, len(self._split.labels) - 1)]
         if self._mirrored is not None and self._augment == "flip":
             turned = self._mirrored(labels, self._split.inputs.shape[2])
             labels = np.where(flipped(draws)[:, None, None], turned, labels)
@@ -187,4 +195,4 @@ def _joined(parts: list[View]) -> View:
 
     keys = np.concatenate([part.keys for part in parts])
     inputs = torch.cat([part.inputs for part in parts])
-    return View(inputs, cat("labels"), keys, cat("partner_inputs"), cat("partner_labels"), cat("lam"))
+    return View(inputs, cat("labels"), keys, cat("partner_inputs"), cat("partner_labels"), cat("lam"), cat("labelled"))

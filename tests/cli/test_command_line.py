@@ -72,6 +72,22 @@ def test_dry_run_prints_the_plan_with_reasons_and_writes_nothing(call, write_mod
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "m.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--front", "log_mol=40"), "no front 'log_mol'; did you mean 'log_mel'"),
+        (("--front", "log_mel=40,hop=0"), "log_mel's hop is '0'"),
+        (("--front", "pca=4"), "--front pca has no components"),
+        (("--front", "log_mel=40"), "cannot be put before an ONNX file"),
+        (("--student", "auto", "--student-input", "bands"), "lacks a value; write it like bands=COUNT"),
+    ],
+)
+def test_dry_run_refuses_fronts_that_cannot_be(call, write_model, tmp_path: Path, options, sentence) -> None:
+    write_model(tmp_path / "m.onnx")
+    code, out, err = call("compress", "m.onnx", "--dry-run", *options)
+    assert (code, out) == (2, "") and sentence in err
+
+
 def test_the_run_folder_changes_with_the_settings_and_not_otherwise(call, write_model, tmp_path: Path) -> None:
     write_model(tmp_path / "m.onnx")
 

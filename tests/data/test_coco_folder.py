@@ -245,3 +245,17 @@ def test_real_smears_of_blood(tmp_path: Path) -> None:
     assert {name: part.count for name, part in source.parts.items()} == {"train": 291, "val": 73}
     counts = sum(np.asarray(part.labels())[..., :3].sum((0, 1)) for part in source.parts.values())
     assert counts.tolist() == [372, 4153, 361]
+
+
+def test_unlabelled_images_need_no_annotations(write: Folder, tmp_path: Path) -> None:
+    root = write()
+    (root / "unlabelled").mkdir()
+    for at in range(3):
+        Image.new("RGB", (50 + at, 30), (10 + at, 0, 0)).save(root / "unlabelled" / f"{at}.png")
+    source = open_source(str(root))
+    assert source.kind == "coco" and source.parts["train"].count == 12
+    assert source.unlabelled is not None and source.unlabelled.name(2) == "unlabelled/2.png"
+    manifest = materialise(str(root), tmp_path / "out", HOW)
+    train = open_split(tmp_path / "out", "train")
+    assert manifest.unlabelled == 3 and len(train) == manifest.counts["train"] == len(train.labels) + 3
+    assert sorted(train.inputs[-3:, 0, 0, 0].tolist()) == [10, 11, 12]

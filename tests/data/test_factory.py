@@ -7,6 +7,7 @@ import pytest
 
 from edgekd.data.materialise import materialise, open_split
 from edgekd.data.peek import peek
+from edgekd.data.readers import open_source
 from edgekd.errors import BadInput
 from edgekd.preprocessing import Dtype, Preprocessing
 
@@ -181,3 +182,57 @@ def test_missing_file_and_function(tmp_path: Path) -> None:
         peek(f"{tmp_path / 'absent.py'}:make")
     with pytest.raises(BadInput, match="no function 'make'"):
         peek(factory(tmp_path, "def mak(): pass"))
+
+
+UNLABELLED = """
+import numpy as np
+def image(at):
+    return np.full((6, 7, 3), at, np.uint8)
+def make():
+    train = [(image(at), at % 2) for at in range(40)]
+    return {"train": train, "KEY": MORE}
+"""
+
+
+@pytest.mark.parametrize("key", ["unlabelled", "unlabeled"])
+@pytest.mark.parametrize("more", ["[image(100), image(101)]", "[(image(100), -1), (image(101), None)]"])
+def test_unlabelled_samples_and_labels_that_are_none(tmp_path: Path, key: str, more: str) -> None:
+    source = factory(tmp_path, UNLABELLED.replace("KEY", key).replace("MORE", more))
+    unlabelled = open_source(source).unlabelled
+    assert unlabelled is not None and unlabelled.labels() is None and unlabelled.name(1) == f"{key}[1]"
+    how = Preprocessing(height=6, width=7, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    manifest = materialise(source, tmp_path / "out", how)
+    train = open_split(tmp_path / "out", "train")
+    values = train.inputs[:, 0, 0, 0]
+    assert manifest.unlabelled == 2 and sorted(values[-2:].tolist()) == [100, 101]
+    assert np.array_equal(values[:-2] % 2, train.labels)
+
+
+@pytest.mark.parametrize(
+    ("train", "more", "how", "complaint"),
+    [
+        ("[(np.ones(3) * at, 0) for at in range(40)]", "[np.ones(4)]", ready((3,)), r"unlabelled\[0\] is \(4,\) where"),
+        ("[(np.ones(3) * at, 0) for at in range(40)]", "[image(1)]", ready((3,)), r"unlabelled\[0\] is an 8-bit image"),
+        (
+            "[([at] * 3, 0) for at in range(40)]",
+            "[np.ones(3) / 2]",
+            ready((3,), "int64"),
+            r"unlabelled\[0\] holds floats where the others are whole",
+        ),
+        (
+            "[(image(at), 0) for at in range(40)]",
+            "[np.ones(4)] * 3",
+            Preprocessing(height=6, width=7, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3),
+            r"unlabelled\[0\]' \(ValueError: float32 of shape \(4,\) where the others are 8-bit images",
+        ),
+        ("[(image(at), 0) for at in range(40)]", "[]", ready((3,)), "unlabelled is empty"),
+    ],
+)
+def test_unlabelled_samples_of_another_kind(
+    tmp_path: Path, train: str, more: str, how: Preprocessing, complaint: str
+) -> None:
+    code = UNLABELLED.replace("KEY", "unlabelled").replace("MORE", more)
+    source = factory(tmp_path, code.replace("[(image(at), at % 2) for at in range(40)]", train))
+    with pytest.raises(BadInput, match=complaint) as caught:
+        materialise(source, tmp_path / "out", how)
+    assert "\n" not in str(caught.value) and list((tmp_path / "out").glob("*")) == []

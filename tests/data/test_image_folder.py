@@ -1,11 +1,13 @@
 """Folder layouts: what counts as a split, a class or an image, and what is refused."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgekd.data.image_folder import read_image_folder
+from edgekd.data.readers import open_source
 from edgekd.errors import BadInput
 
 Write = Callable[..., None]
@@ -125,3 +127,57 @@ def test_two_folders_for_one_split(tmp_path: Path, noise: Callable, write_images
         write_images(tmp_path / split / "cat", noise(2))
     with pytest.raises(BadInput, match="both 'val' and 'valid'"):
         read_image_folder(str(tmp_path))
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, noise: Callable, write_images: Write) -> Path:
+    """train/cat and train/dog with two images each, and four in unlabelled/, the last of 9 x 7 two folders down."""
+    for at, name in enumerate(("cat", "dog")):
+        write_images(tmp_path / "train" / name, noise(2, seed=at))
+    write_images(tmp_path / "unlabelled", noise(3, seed=2))
+    write_images(tmp_path / "unlabelled" / "day" / "noon", noise(1, 9, 7, seed=3))
+    return tmp_path
+
+
+@pytest.mark.parametrize("spelling", ["unlabelled", "unlabeled", "Unlabelled"])
+def test_a_folder_of_unlabelled_images_beside_train(mixed: Path, spelling: str) -> None:
+    (mixed / "unlabelled").rename(mixed / spelling)
+    source = read_image_folder(str(mixed))
+    assert source.classes == ("cat", "dog") and len(names(mixed)) == 4 and source.notes == ()
+    more = source.unlabelled
+    assert more is not None and more.labels() is None
+    assert [more.name(at) for at in range(more.count)] == [
+        *(f"{spelling}/{at:04d}.png" for at in range(3)),
+        f"{spelling}/day/noon/0000.png",
+    ]
+    assert more.look is not None and more.look(3) == (9, 7, 3)
+    everything = open_source(str(mixed), task="generic").parts["train"]
+    assert everything.look is not None
+    assert [everything.look(at) for at in range(everything.count)] == [(8, 8, 3)] * 7 + [(9, 7, 3)]
+    assert everything.name(7) == more.name(3) and everything.fetch(7).size == (7, 9)
+
+
+def test_a_class_may_be_called_unlabelled(mixed: Path, noise: Callable, write_images: Write) -> None:
+    shutil.rmtree(mixed / "train")
+    write_images(mixed / "other", noise(1))
+    source = read_image_folder(str(mixed))
+    assert source.classes == ("other", "unlabelled") and source.unlabelled is None
+    write_images(mixed / "train", noise(1))
+    assert read_image_folder(str(mixed)).classes == ("other", "train", "unlabelled")
+
+
+def test_unlabelled_images_beside_unlabelled_ones(mixed: Path, noise: Callable, write_images: Write) -> None:
+    shutil.rmtree(mixed / "train")
+    write_images(mixed / "train", noise(9))
+    with pytest.raises(BadInput, match="no labels at all; put them into train"):
+        open_source(str(mixed))
+
+
+def test_unlabelled_folders_that_are_refused(mixed: Path) -> None:
+    shutil.rmtree(mixed / "unlabelled")
+    (mixed / "unlabelled").mkdir()
+    with pytest.raises(BadInput, match=r"no images in .*unlabelled'; known suffixes"):
+        read_image_folder(str(mixed))
+    (mixed / "unlabeled").mkdir()
+    with pytest.raises(BadInput, match="both 'unlabeled' and 'unlabelled'; keep one"):
+        read_image_folder(str(mixed))

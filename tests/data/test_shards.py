@@ -143,3 +143,24 @@ def test_several_arrays_are_no_npy(tmp_path: Path) -> None:
     (tmp_path / "data.npz").rename(tmp_path / "data.npy")
     with pytest.raises(BadInput, match="several arrays"):
         open_source(str(tmp_path / "data.npy"))
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_shards_of_unlabelled_samples_lie_in_a_folder(shard: Callable[..., Path], tmp_path: Path, labels: bool) -> None:
+    shard("train-0.tar", {"1.png": picture(1), "1.cls": b"1", "2.png": picture(2), "2.cls": b"0"})
+    (tmp_path / "unlabelled").mkdir()
+    classes = {"1.cls": b"0"} if labels else {}
+    for at in (3, 5):
+        shard(f"unlabelled/{at}.tar", {"1.png": picture(at), "2.png": picture(at + 1), **classes})
+    source = open_source(str(tmp_path))
+    assert source.parts["train"].labels().tolist() == [1, 0] and source.parts["train"].count == 2
+    more = source.unlabelled
+    assert more is not None and more.labels() is None
+    assert [more.fetch(at).getpixel((0, 0))[0] for at in range(more.count)] == [3, 4, 5, 6]
+    assert source.notes == (("labels of unlabelled samples were not read",) if labels else ())
+
+
+def test_unlabelled_samples_among_the_labelled_are_sent_to_their_folder(shard: Callable[..., Path]) -> None:
+    path = shard("data.tar", {"1.png": picture(1), "1.cls": b"1", "2.png": picture(2)})
+    with pytest.raises(BadInput, match=r"'data\.tar/2' has no \.cls .*into a folder `unlabelled`"):
+        open_source(str(path))

@@ -225,7 +225,7 @@ def test_a_text_that_cannot_become_ids_is_said_with_its_line(write: Write, tmp_p
     def encode(text: Text) -> np.ndarray:
         if text[0] == "7":
             raise BadInput("'7' will not do")
-        return np.zeros(2, np.int64)
+        return np.array([int(text[0]), 0])
 
     source = write("t.tsv", "premise\thypothesis\tlabel\n" + "".join(f"{at}\tx\t{at % 2}\n" for at in range(40)))
     how = Preprocessing(identity=True, input_shape=(2,), dtype="int64")
@@ -272,4 +272,45 @@ def test_splits_that_disagree(write: Write, tmp_path: Path) -> None:
     assert "test.csv has no column 'a'" in refusal(str(tmp_path / "d"))
     write("d/dev.csv", "label,a\nx,1\n")
     write("d/val.csv", "label,a\nx,1\n")
-    assert "keep one val split" in refusal(str(tmp_path / "d"))
+    assert "keep one val file" in refusal(str(tmp_path / "d"))
+
+
+@pytest.mark.parametrize("name", ["unlabelled.csv", "Unlabeled.tsv"])
+def test_unlabelled_rows_need_no_label(write: Write, tmp_path: Path, name: str) -> None:
+    write("d/train.csv", "a,label,b\n" + "".join(f"{at},{at % 2},{-at}\n" for at in range(30)))
+    tab = "\t" if name.endswith("tsv") else ","
+    write(f"d/{name}", f"b{tab}more{tab}a\n-7{tab}x{tab}107\n-8{tab}y{tab}108\n")
+    source = str(tmp_path / "d")
+    found = read_tables(source, Reading())
+    more = found.unlabelled
+    assert more is not None and more.labels() is None and found.notes == ()
+    assert [more.fetch(at).tolist() for at in range(more.count)] == [[107, -7], [108, -8]]
+    assert more.name(1) == f"{name} line 3"
+    manifest = materialise(source, tmp_path / "out", Preprocessing(identity=True, input_shape=(2,)))
+    train = open_split(tmp_path / "out", "train")
+    assert manifest.unlabelled == 2 and len(train.labels) == len(train) - 2
+    assert np.array_equal(train.labels, train.inputs[:-2, 0] % 2)
+
+
+def test_unlabelled_text_is_encoded_too(write: Write, tmp_path: Path) -> None:
+    write("d/train.tsv", "text\tlabel\n" + "".join(f"{'w' * at} {'v' * (at % 3)}\t{at % 3}\n" for at in range(1, 40)))
+    write("d/unlabelled.tsv", "text\tlabel\naaa bbbbbb\t\n")
+    source = open_source(str(tmp_path / "d"), reading=Reading(encode=length_of))
+    assert source.unlabelled is not None and source.unlabelled.fetch(0).tolist() == [3, 6]
+    assert source.notes == ("labels of unlabelled samples were not read",)
+
+
+def test_unlabelled_tables_that_do_not_fit(write: Write, tmp_path: Path) -> None:
+    source = str(tmp_path / "d")
+    write("d/train.csv", "label,a,b\n0,1,2\n1,2,3\n")
+    write("d/unlabelled.csv", "a,c\n1,2\n")
+    assert "unlabelled.csv has no column 'b', which train.csv has" in refusal(source)
+    write("d/unlabelled.csv", "a,b\n1,2\n1,x\n")
+    assert "unlabelled.csv line 3, column 'b': 'x' is not a number" in refusal(source)
+    write("d/unlabelled.csv", "a,b\n")
+    assert "unlabelled.csv has a header but no samples" in refusal(source)
+    write("d/unlabeled.csv", "a,b\n1,2\n")
+    assert "keep one unlabelled file" in refusal(source)
+    (tmp_path / "d" / "unlabeled.csv").rename(tmp_path / "d" / "unlabelled.csv")
+    (tmp_path / "d" / "train.csv").unlink()
+    assert "has 'unlabelled.csv' but no train file" in refusal(source)

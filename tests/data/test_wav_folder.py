@@ -135,3 +135,15 @@ def test_waveforms_in_arrays_may_say_their_rate(tmp_path):
     assert settle(tmp_path / "x.npz", sample_rate=4000).sample_rate == 4000
     with pytest.raises(UsageError, match="--duration has no meaning for data that already are"):
         settle(tmp_path / "x.npz", duration="1s")
+
+
+def test_unlabelled_sounds_are_brought_to_the_length_of_the_labelled_ones(sounds, tmp_path):
+    (root := tmp_path / "mixed").mkdir()
+    sounds.rename(root / "train")
+    for at in range(3):
+        write_wav(root / "unlabelled" / f"{at}.wav", np.full(2000, 0.1 * (at + 1)), rate=16000)
+    assert peek(str(root)).sample_rate == 8000 and settle(root).shape == (680,)
+    manifest = materialise(str(root), tmp_path / "out", settle(root))
+    train = open_split(tmp_path / "out", "train")
+    assert (manifest.unlabelled, len(train.labels), len(train)) == (3, 48, 51)
+    assert np.sort(train.inputs[-3:, 340]) == pytest.approx([0.1, 0.2, 0.3], abs=0.01)

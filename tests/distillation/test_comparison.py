@@ -18,7 +18,7 @@ from edgekd.distillation.comparison import (
     mean_kl,
     outcomes_of,
 )
-from edgekd.results import Role
+from edgekd.figures import Role
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
 

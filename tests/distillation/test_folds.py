@@ -55,6 +55,17 @@ def test_folds_are_disjoint_and_cover_everything(labels, task, folds: int) -> No
         assert rest.preprocessing is data.preprocessing and rest.task is task
 
 
+def test_unlabelled_samples_are_trained_on_in_every_fold_and_held_out_of_none() -> None:
+    data = numbered(np.random.default_rng(0).permutation(CLASSES), val=9)
+    more = np.arange(1000, 1005, dtype=np.float32)[:, None]
+    labels = np.concatenate([data.train.labels, data.val.labels])
+    mixed = replace(data, train=Split(np.concatenate([data.train.inputs, more]), data.train.labels))
+    for (rest, held), (plain, same) in zip(divided(mixed, 3, seed=0), divided(data, 3, seed=0), strict=True):
+        assert numbers(rest.train) == [*numbers(plain.train), *range(1000, 1005)]
+        assert numbers(held) == numbers(same) and numbers(rest.val) == numbers(plain.val)
+        assert np.array_equal(rest.train.labels, labels[numbers(plain.train)])
+
+
 def test_classes_are_spread_evenly() -> None:
     data = numbered(np.random.default_rng(1).permutation(CLASSES), val=10)
     for rest, held in divided(data, 3, seed=0):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from edgekd.distillation.judge import gain_over_folds, gap_recovered, judgement, mean_scores, over_repeats
-from edgekd.results import FoldResult, Number, SeedResult
+from edgekd.figures import Number
+from edgekd.judgement import FoldResult, SeedResult
 
 
 def number(value: float, unit: str = "score") -> Number:

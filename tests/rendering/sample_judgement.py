@@ -3,7 +3,8 @@
 from typing import Any
 
 from edgekd.distillation.judge import judgement
-from edgekd.results import AblationRow, Comparison, Fidelity, FoldResult, Judgement, Number, SeedResult
+from edgekd.figures import Number
+from edgekd.judgement import AblationRow, Comparison, Fidelity, FoldResult, Judgement, SeedResult
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

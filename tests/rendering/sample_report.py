@@ -10,20 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.results import (
-    Bench,
-    BudgetOutcome,
-    Candidate,
-    Curve,
-    Distillation,
-    Figures,
-    Latency,
-    Memory,
-    Number,
-    Parity,
-    Report,
-    SourceModel,
-)
+from edgekd.figures import Bench, Figures, Latency, Memory, Number
+from edgekd.results import BudgetOutcome, Candidate, Curve, Distillation, Parity, Report, SourceModel
 
 judgements = runpy.run_path(str(Path(__file__).parent / "sample_judgement.py"))
 

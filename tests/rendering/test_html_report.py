@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.figures import Figures
 from edgekd.rendering.html import render_html
-from edgekd.results import Figures, Report
+from edgekd.results import Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
 VOID = {"meta", "link", "br", "hr", "img", "input"}

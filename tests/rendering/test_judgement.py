@@ -6,13 +6,15 @@ from xml.etree import ElementTree
 import pytest
 from markupsafe import Markup
 
+from edgekd.figures import Number
+from edgekd.judgement import Comparison, Judgement
 from edgekd.rendering.html import render_html
 from edgekd.rendering.judgement import inherited, judged, judgement_tables
 from edgekd.rendering.judgement_plots import judgement_plots
 from edgekd.rendering.markdown import render_markdown
 from edgekd.rendering.svg.differences import Difference, difference_of, differences
 from edgekd.rendering.svg.strips import Strip, strips
-from edgekd.results import Comparison, Judgement, Number, Report
+from edgekd.results import Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from edgekd.figures import Number, Word
 from edgekd.rendering import plots
 from edgekd.rendering.judgement_plots import judgement_plots
 from edgekd.rendering.outline import most_changed, recalls
@@ -19,7 +20,7 @@ from edgekd.rendering.svg.histogram import latency_histogram
 from edgekd.rendering.svg.meter import budget_meter
 from edgekd.rendering.svg.pareto import Point, pareto, pareto_front
 from edgekd.rendering.svg.recall import recall_by_class
-from edgekd.results import BudgetOutcome, Curve, Number, Report, Word
+from edgekd.results import BudgetOutcome, Curve, Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.budget import CANONICAL_UNITS, parse_budget
+from edgekd.figures import Number, Word
 from edgekd.rendering.text import axis_unit, clean, count, interval, limit, quantity, spoken, spoken_actual, titled
-from edgekd.results import BudgetOutcome, Number, Word
+from edgekd.results import BudgetOutcome
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import pytest
 
 from edgekd.budget import parse_budgets
-from edgekd.results import Candidate, Number
+from edgekd.figures import Number
+from edgekd.results import Candidate
 from edgekd.stages.choose import DEFAULT_DROP, choose
 
 

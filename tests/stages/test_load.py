@@ -61,6 +61,31 @@ def test_class_names_that_are_not_the_datas_are_refused_unless_given(trained_cnn
     assert given.classes == ("diagonal", "horizontal", "vertical")
 
 
+@pytest.fixture
+def mixed_npz(stripes_npz, tmp_path) -> Path:
+    """Of the 240 training images, every second one without its label."""
+    with np.load(stripes_npz) as data:
+        whole = dict(data)
+    x, y = whole.pop("x_train"), whole.pop("y_train")
+    np.savez(tmp_path / "mixed.npz", x_train=x[::2], y_train=y[::2], x_unlabelled=x[1::2], **whole)
+    return tmp_path / "mixed.npz"
+
+
+def test_unlabelled_samples_beside_labelled_ones_are_kept_for_training(trained_cnn, stripes_npz, mixed_npz, tmp_path):
+    model = saved(trained_cnn, tmp_path / "model.pt2")
+    plain = loaded(model, stripes_npz, tmp_path / "plain")
+    mixed = loaded(model, mixed_npz, tmp_path / "mixed")
+    assert mixed.labelled and mixed.manifest.unlabelled == 120 and mixed.manifest.counts["train"] == 228
+    assert mixed.teacher.score == plain.teacher.score and mixed.classes == plain.classes
+    assert any("120 of 228 training samples are unlabelled" in note for note in mixed.notes)
+
+
+def test_a_teacher_is_adapted_to_what_is_labelled(trained_cnn, mixed_npz, tmp_path):
+    model = saved(reordered(trained_cnn, [2, 0, 1]), tmp_path / "model.pt2")
+    adapted = loaded(model, mixed_npz, tmp_path / "run", adapt_teacher=8, batch_size=16, accelerator="cpu")
+    assert adapted.manifest.unlabelled == 120 and adapted.teacher.score.value > 0.8
+
+
 def test_a_model_of_one_output_is_refused(stripes_npz, tmp_path):
     model = saved(nn.Sequential(nn.Flatten(), nn.Linear(3 * HEIGHT * WIDTH, 1)), tmp_path / "one.pt2")
     with pytest.raises(BadInput, match="has 1 output; a classifier has one for each class"):

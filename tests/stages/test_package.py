@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from edgekd.data.image import Fit, fit_image, open_image
+from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing, normalise
-from edgekd.results import Candidate, Number
+from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.stages.package import package
 

@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import resolve
 from edgekd.errors import BadInput
+from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
-from edgekd.results import Number, SchemeFile
+from edgekd.results import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.table import SCHEMES
@@ -173,6 +174,16 @@ def splits(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def test_unlabelled_samples_calibrate_too_and_hide_no_class_as_missing(model, splits, tmp_path):
+    labels = np.minimum(np.load(splits / "train_labels.npy"), 1)
+    np.save(splits / "train_labels.npy", labels)
+    whole = quantized(model, tmp_path, data=splits)
+    assert any("no calibration input of class 2" in note for note in whole.notes)
+    np.save(splits / "train_labels.npy", labels[:6])
+    mixed = quantized(model, tmp_path, data=splits)
+    assert not any("of class" in note for note in mixed.notes) and mixed.files == whole.files
+
+
 def examined(files: list[SchemeFile], model: Path, data: Path, profile=PI, task=CLASSIFICATION):
     contenders, notes = contend(tuple(files), profile, ("onnxruntime",))
     return benchmark(
@@ -210,6 +221,14 @@ def test_what_a_runtime_does_not_load_is_listed_with_the_reason(model, splits, s
     assert fp32.score is not None and fp32.host is not None
     assert static.score is None and static.size_kib == round(broken.stat().st_size / 1024, 1)
     assert dynamic.host is None and dynamic.latency_p50_ms is None
+
+
+def test_fp32_is_the_reference_of_costs(model, splits, monkeypatch):
+    half = Number(value=0.5, low=0.4, high=0.6, unit="x", word="measured", place="host")
+    monkeypatch.setattr(benchmark_module, "compare", lambda *_, **__: half)
+    found = examined([scheme_file("fp32", model), scheme_file("int8_static", model)], model, splits)
+    fp32, static = (candidate.host_ratio_to_fp32 for candidate in found.candidates)
+    assert (fp32.low, fp32.value, fp32.high) == (1, 1, 1) and static == half
 
 
 def test_scores_and_recall_by_hand(model, splits, same_cost):

@@ -109,7 +109,7 @@ def test_a_model_of_waveforms_with_a_channel_gets_it():
 def test_an_onnx_file_gets_no_front():
     plan = make_recipe(model="m.onnx", data="d", front=("log_mel=16",))
     with pytest.raises(UsageError, match="cannot be put before an ONNX file"):
-        put_front(plan, loaded(net(), onnx_path=Path("m.onnx")), WAVEFORM)
+        put_front(plan, loaded(net(), kind="onnx", onnx_path=Path("m.onnx")), WAVEFORM)
 
 
 def test_components_are_of_students_alone() -> None:

@@ -12,7 +12,7 @@ from edgekd.errors import UsageError
 from edgekd.exporting.onnx_export import export_onnx
 from edgekd.losses.detection import detection
 from edgekd.losses.labels import cross_entropy
-from edgekd.losses.table import FEATURE_LOSSES, parse_losses
+from edgekd.losses.table import FEATURE_LOSSES, OUTPUT_LOSSES, parse_losses
 from edgekd.training.lesson import Labels, Lesson, Taught, build_heads, check_losses
 from edgekd.training.loop import train
 from edgekd.training.plan import Plan
@@ -77,6 +77,32 @@ def test_mixed_labels_count_by_their_shares(student, inputs) -> None:
     rows = range(BATCH)
     expected = -(array(share) * logs[rows, LABELS.own] + (1 - array(share)) * logs[rows, partner]).mean()
     assert lesson(inputs, None, Labels(LABELS.own, partner, share)).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["decoupled", "normalised"])
+def test_of_a_batch_with_few_labels_all_are_taught_and_those_rows_labelled(student, inputs, taught, name) -> None:
+    """Labels are known of two samples of six, where three were to be expected: they count for two thirds."""
+    rows = torch.tensor([4, 1])
+    some = Labels(LABELS.own[rows], rows=rows, weight=2 / 3)
+    sum_of = parse_losses(("soft_targets=0.7", f"{name}=0.3", "labels=0.2"))
+    total = Lesson(student, sum_of, label_loss="cross_entropy")(inputs, taught, some)
+    logits, theirs = student(inputs), taught.outputs[0]
+    expected = 0.7 * OUTPUT_LOSSES["soft_targets"].function(logits, theirs, labels=None, temperature=4.0)
+    loss = OUTPUT_LOSSES[name]
+    of_rows = loss.function(logits[rows], theirs[rows], labels=some.own, temperature=loss.temperature)
+    expected = expected + 2 / 3 * (0.3 * of_rows + 0.2 * cross_entropy(logits[rows], some.own))
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_batch_without_any_label_is_taught_alone(student, inputs, taught) -> None:
+    both, alone = (
+        Lesson(student, parse_losses(texts), label_loss="cross_entropy")
+        for texts in (("soft_targets", "decoupled", "labels=1"), ("soft_targets", "labels=0"))
+    )
+    assert both(inputs, taught, None).item() == alone(inputs, taught, None).item() > 0
+    of_labels = Lesson(student, parse_losses(("labels",)), label_loss="cross_entropy")(inputs, taught, None)
+    of_labels.backward()
+    assert of_labels.item() == 0 and not any(weight.grad.any() for weight in student.parameters())
 
 
 def test_the_temperature_asked_for_beats_the_losses_own(student, inputs, taught) -> None:

@@ -17,6 +17,8 @@ from edgekd.training import loop as loop_module
 from edgekd.training.lesson import Lesson
 from edgekd.training.loop import train
 from edgekd.training.plan import Plan
+from edgekd.training.run import prepare
+from edgekd.training.step import labels_of
 from edgekd.training.validate import worth_keeping
 
 PLAN = Plan(steps=60, batch_size=64, evaluate_every=20, learning_rate=0.1, precision="32-true", augment="crop", seed=3)
@@ -235,6 +237,30 @@ def test_unlabelled_data_distil_and_are_scored_by_agreement(digits, make_net, te
     assert result.score == pytest.approx(float(agreement), abs=1e-6) and result.score > 0.7
     with pytest.raises(UsageError, match="teacher"):
         run(make_net(0), bare, tmp_path / "control")
+
+
+def test_few_labels_teach_the_control_and_the_teacher_the_rest(digits, make_net, teacher, tmp_path):
+    few, every = digits.train.labels[:100], digits.train
+    mixed, alone = Split(every.inputs, few), Split(every.inputs[:100], few)
+    taught, control, same_control = make_net(1), make_net(1), make_net(1)
+    more = run(taught, digits, tmp_path / "taught", teacher=teacher, train_split=mixed)
+    less = run(control, digits, tmp_path / "control", train_split=mixed)
+    run(same_control, digits, tmp_path / "alone", train_split=alone)
+    assert same(weights(control), weights(same_control))  # the unlabelled samples never reach it
+    assert more.score > less.score + 0.05
+
+
+def test_every_label_has_the_same_say_however_few_a_batch_holds(digits, make_net, teacher, tmp_path):
+    """Over an epoch the labels' loss adds up to its mean over the labelled samples, times the steps."""
+    split = Split(digits.train.inputs[:96], digits.train.labels[:20])
+    plan = PLAN.model_copy(update={"batch_size": 12, "losses": losses("soft_targets"), "augment": "none"})
+    data = replace(digits, train=split)
+    set_up = prepare(make_net(1), teacher=teacher, data=data, plan=plan, place="cpu")
+    given = [labels_of(set_up, set_up.views.at(at)) for at in range(8)]
+    set_up.views.close()
+    assert len({len(labels.own) for labels in given if labels}) > 1
+    shares = [labels.weight / len(labels.own) for labels in given if labels for _ in labels.own]
+    assert len(shares) == 20 and shares == pytest.approx([8 / 20] * 20)
 
 
 def test_a_net_that_only_runs_in_the_plain_layout_trains(digits, tmp_path):

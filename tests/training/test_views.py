@@ -28,7 +28,7 @@ def as_images(preprocessing_of: int = 3) -> Preprocessing:
 
 
 def equal(first: View, second: View) -> bool:
-    names = ("inputs", "labels", "partner_inputs", "partner_labels", "lam")
+    names = ("inputs", "labels", "partner_inputs", "partner_labels", "lam", "labelled")
     pairs = [(getattr(first, name), getattr(second, name)) for name in names]
     same = all(a is b is None or torch.equal(a, b) for a, b in pairs)
     return same and np.array_equal(first.keys, second.keys)
@@ -65,6 +65,22 @@ def test_inputs_and_labels_are_of_the_same_sample():
     for view in read(split, 5, batch_size=10, mixup=0.5):
         assert np.array_equal(view.inputs, split.inputs[view.labels])
         assert np.array_equal(view.partner_inputs, split.inputs[view.partner_labels])
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_samples_after_the_last_label_are_marked_and_never_mixed_with_labelled_ones(mixup):
+    whole = random_split(25)
+    some = Split(whole.inputs, whole.labels[:10])
+    for view in read(some, 5, batch_size=10, mixup=mixup):
+        known = view.labelled.numpy()
+        inputs = view.inputs.numpy()
+        assert np.array_equal(inputs[known], whole.inputs[view.labels[view.labelled]])
+        assert all((one == whole.inputs[10:]).all(axis=(1, 2, 3)).any() for one in inputs[~known])
+        if mixup:
+            partners = view.partner_inputs.numpy()
+            assert np.array_equal(partners[known], whole.inputs[view.partner_labels[view.labelled]])
+            assert all((one == whole.inputs[10:]).all(axis=(1, 2, 3)).any() for one in partners[~known])
+    assert sum(int(view.labelled.sum()) for view in read(some, 5, batch_size=5, mixup=mixup)) == 10
 
 
 @pytest.mark.parametrize(("augment", "mixup"), [("crop+flip", 0.0), ("strong", 0.0), ("none", 1.0), ("crop", 1.0)])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from edgekd.figures import Number, Word
 from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, fit, tag, text_width, x_axis
 from edgekd.rendering.text import clean
-from edgekd.results import Number, Word
 
 ROW, BAR = 36.0, 12.0
 

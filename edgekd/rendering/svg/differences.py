@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from edgekd.figures import Number
 from edgekd.rendering.svg.drawing import (
     AXIS_HEIGHT,
     RIGHT,
@@ -19,7 +20,6 @@ from edgekd.rendering.svg.drawing import (
     x_axis,
 )
 from edgekd.rendering.text import clean
-from edgekd.results import Number
 
 ROW, BAR = 21.0, 10.0
 NARROWEST, WIDEST = 60.0, 170.0  # of the column of names

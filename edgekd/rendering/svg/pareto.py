@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from edgekd.figures import Number, Word
 from edgekd.rendering.svg.drawing import (
     AXIS_HEIGHT,
     LEFT,
@@ -21,7 +22,6 @@ from edgekd.rendering.svg.drawing import (
     y_axis,
 )
 from edgekd.rendering.text import clean
-from edgekd.results import Number, Word
 
 BOTTOM = 246.0
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from edgekd.figures import Number
 from edgekd.rendering.svg.drawing import AXIS_HEIGHT, RIGHT, TOP, WIDTH, Scale, drawing, span, tag, x_axis
 from edgekd.rendering.text import clean
-from edgekd.results import Number
 
 ROW = 40.0
 

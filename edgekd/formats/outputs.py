@@ -6,6 +6,9 @@ import torch
 
 from edgekd.errors import BadInput
 
+FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What modules raise on inputs that they do not take."""
+
 
 def outputs_of(returned: object, batch: int) -> tuple[torch.Tensor, ...]:
     """Return a model's tensors in order, each (batch, ...). Raises BadInput where it returns anything else.

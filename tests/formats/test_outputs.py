@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgekd.errors import BadInput
-from edgekd.training.outputs import outputs_of
+from edgekd.formats.outputs import outputs_of
 
 ONE, TWO, THREE = torch.zeros(4, 1), torch.zeros(4, 2), torch.zeros(4, 3)
 

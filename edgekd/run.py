@@ -1,0 +1,207 @@
+"""One run: its stages with what each is called with, and what its result is made from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekd.budget import parse_budgets
+from edgekd.device import DeviceProfile
+from edgekd.following import Follower
+from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
+from edgekd.places.environment import environment
+from edgekd.preflight import runtime_names, scheme_names
+from edgekd.progress import Listener
+from edgekd.recipe import TRAINING_FIELDS, Recipe
+from edgekd.stages.benchmark import Benchmarked, benchmark, contend
+from edgekd.stages.choose import Choice, choose
+from edgekd.stages.distill import Distilled, distill, skip_distillation, trained_modules
+from edgekd.stages.export import Exports, export
+from edgekd.stages.load import Loaded, load, reopen_teacher
+from edgekd.stages.package import Packaged, package
+from edgekd.stages.quantize import Quantized, quantize
+from edgekd.tasks.table import find_task
+from edgekd.workspace import Finished, Workspace
+
+BENCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Every method does the stage of its name, or finds it done already from the same."""
+
+    plan: Recipe
+    profile: DeviceProfile
+    workspace: Workspace | Follower
+    fallbacks: tuple[str, ...]
+    listen: Listener
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    def load(self) -> Finished[Loaded]:
+        return self.workspace.stage(
+            "load",
+            identity_of_inputs(self.plan),
+            Loaded,
+            lambda folder: load(folder, plan=self.plan, listen=self.listen),
+            keep_partial=True,
+        )
+
+    def distill(self, loaded: Finished[Loaded]) -> Finished[Distilled]:
+        plan = self.plan
+        goal = self._latency_goal()
+        made_from: list[object] = [loaded.digest, plan.model_dump(include=TRAINING_FIELDS), code_hashes(plan)]
+        made_from += identity_of_teachers(plan)
+        if goal is not None:
+            made_from += [goal, identity_of_profile(self.profile)]
+
+        def work(folder: Path) -> Distilled:
+            if plan.student == "none":
+                return skip_distillation()
+            return distill(
+                folder,
+                plan=plan,
+                teacher=reopen_teacher(plan, loaded.record, loaded.folder),
+                preprocessing=loaded.record.preprocessing,
+                outputs=loaded.record.outputs,
+                task=find_task(loaded.record.task),
+                classes=loaded.record.classes or (),
+                loaded=loaded.folder,
+                latency_goal=None if goal is None else (self.profile, goal),
+                listen=self.listen,
+            )
+
+        return self.workspace.stage("distill", made_from, Distilled, work, keep_partial=True)
+
+    def _latency_goal(self) -> float | None:
+        """Milliseconds that the student is pruned to: a latency budget where no share of MACs was asked for."""
+        wanted = self.plan.student == "auto" and self.plan.keep_macs is None
+        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric == "latency"]
+        return limits[0] if wanted and limits else None
+
+    def export(self, loaded: Finished[Loaded], distilled: Finished[Distilled]) -> Finished[Exports]:
+        runtime = self.profile.runtimes["onnxruntime"]
+
+        def work(folder: Path) -> Exports:
+            teacher = reopen_teacher(self.plan, loaded.record, loaded.folder)
+            return export(
+                folder,
+                teacher=teacher,
+                students=trained_modules(distilled.record, teacher, loaded.record.preprocessing),
+                weights=distilled.folder,
+                shipped=distilled.record.shipped,
+                preprocessing=loaded.record.preprocessing,
+                task=find_task(loaded.record.task),
+                data=_data_of(loaded),
+                runtime=runtime,
+            )
+
+        made_from = [distilled.digest, runtime.max_opset, runtime.max_ir]
+        return self.workspace.stage("export", made_from, Exports, work)
+
+    def quantize(self, loaded: Finished[Loaded], exports: Finished[Exports]) -> Finished[Quantized]:
+        schemes = scheme_names(self.plan.schemes)
+        made_from = [exports.digest, schemes, self.profile.numerics.model_dump(), self.plan.calibration_images]
+
+        def work(folder: Path) -> Quantized:
+            return quantize(
+                folder,
+                model=exports.folder / exports.record.models[exports.record.shipped].file,
+                schemes=schemes,
+                profile=self.profile,
+                preprocessing=loaded.record.preprocessing,
+                data=_data_of(loaded),
+                classes=loaded.record.outputs,
+                calibration_images=self.plan.calibration_images,
+                seed=self.plan.seed,
+                listen=self.listen,
+            )
+
+        return self.workspace.stage("quantize", made_from, Quantized, work)
+
+    def benchmark(
+        self, loaded: Finished[Loaded], exports: Finished[Exports], quantized: Finished[Quantized]
+    ) -> Finished[Benchmarked]:
+        contenders, notes = contend(quantized.record.files, self.profile, runtime_names(self.plan.runtimes))
+        here = environment()
+        made_from = [
+            quantized.digest,
+            identity_of_profile(self.profile),
+            [c.model_dump() for c in contenders],
+            here["cpu"],
+            here["versions"],
+        ]
+
+        def work(_folder: Path) -> Benchmarked:
+            return benchmark(
+                models={who: exports.folder / model.file for who, model in exports.record.models.items()},
+                contenders=contenders,
+                notes=notes,
+                files=quantized.folder,
+                profile=self.profile,
+                preprocessing=loaded.record.preprocessing,
+                task=find_task(loaded.record.task),
+                data=_data_of(loaded),
+                loaded=loaded.folder,
+                seconds=BENCH_SECONDS,
+                listen=self.listen,
+            )
+
+        return self.workspace.stage("benchmark", made_from, Benchmarked, work)
+
+    def choose(self, benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
+        budgets = parse_budgets(self.plan.budget)
+        found = benchmarked.record
+
+        def work(_folder: Path) -> Choice:
+            return choose(
+                found.candidates,
+                rejected=found.rejected,
+                validation=found.validation,
+                teacher=found.models["teacher"].score,
+                target=self.profile.name,
+                budgets=budgets,
+            )
+
+        made_from = [benchmarked.digest, [b.model_dump() for b in budgets]]
+        return self.workspace.stage("choose", made_from, Choice, work)
+
+    def package(
+        self,
+        loaded: Finished[Loaded],
+        exports: Finished[Exports],
+        quantized: Finished[Quantized],
+        choice: Finished[Choice],
+    ) -> Finished[Packaged]:
+        chosen = choice.record.chosen
+        made_from = [choice.digest, self.plan.model_dump(mode="json")]
+
+        def work(folder: Path) -> Packaged:
+            return package(
+                folder,
+                model=quantized.folder / chosen.file,
+                chosen=chosen,
+                preprocessing=loaded.record.preprocessing,
+                classes=loaded.record.classes,
+                data=_data_of(loaded),
+                trained=exports.record.shipped,
+                tokenizer=_tokenizer_of(loaded),
+                manifest={
+                    "model": {"path": str(self.plan.model), "sha256": loaded.record.sha256},
+                    "data": loaded.record.manifest.model_dump(mode="json") if loaded.record.manifest else None,
+                    "target": self.profile.name,
+                    "recipe": self.plan.model_dump(mode="json", exclude_defaults=True),
+                    "versions": environment()["versions"],
+                },
+            )
+
+        return self.workspace.stage("package", made_from, Packaged, work)
+
+
+def _tokenizer_of(loaded: Finished[Loaded]) -> Path | None:
+    tokens = loaded.record.preprocessing.tokens
+    return loaded.folder / tokens.file if tokens else None
+
+
+def _data_of(loaded: Finished[Loaded]) -> Path | None:
+    return loaded.folder / "data" if loaded.record.manifest else None
