@@ -12,12 +12,13 @@ from torch import nn
 
 from edgekd.data.peek import DataFacts, peek
 from edgekd.data.readers import kind_of
-from edgekd.data.reading import Encode, Reading
+from edgekd.data.reading import Encode, Reading, Text
 from edgekd.data.source import Part
 from edgekd.data.table_file import read_tables
-from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, settle_length, tokenizer_file
+from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, separator_of, settle_length, tokenizer_file
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.architecture import architecture_metadata
+from edgekd.formats.encoder_directory import Encoder
 from edgekd.formats.read import LoadedModel
 from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, Tokens
@@ -111,16 +112,23 @@ def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
     tokenizer = read_tokenizer(path)
     pad = pad_of(tokenizer, path, teacher.metadata.get("pad"))
     texts = _spread(table.parts["train"]) if table else iter(())
+    pair = table.text if table and len(table.text) == 2 else ()
+    separator = separator_of(tokenizer, path, needed=_has_token_types(teacher.module)) if pair else None
     length, why = settle_length(
-        tokenizer, texts, asked=plan.max_length, longest=teacher.metadata.get("max_length"), fixed=_fixed(teacher)
+        tokenizer,
+        texts,
+        pair=bool(pair),
+        asked=plan.max_length,
+        longest=teacher.metadata.get("max_length"),
+        fixed=_fixed(teacher),
     )
     _check_vocabulary(tokenizer, path, teacher.module, length)
-    encode = fix_length(tokenizer, length, pad)
+    encode = fix_length(tokenizer, length, pad, separator)
     content = tokenizer.to_str(pretty=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     return _Text(
         encode=encode,
-        tokens=Tokens(file=TOKENIZER, sha256=digest, length=length, pad=pad),
+        tokens=Tokens(file=TOKENIZER, sha256=digest, length=length, pad=pad, pair=pair, separator=separator),
         content=content,
         origin={"tokens": str(path), "input_shape": why},
     )
@@ -129,7 +137,7 @@ def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
 def _refuse(plan: Recipe, options: tuple[str, ...], what: str) -> None:
     """Raise UsageError where one of these options is given, which are for `what`."""
     for name in options:
-        if getattr(plan, name) is not None:
+        if getattr(plan, name) not in (None, ()):
             raise UsageError(f"--{name.replace('_', '-')} is for {what}")
 
 
@@ -157,12 +165,16 @@ def _fails(module: nn.Module, ids: torch.Tensor) -> str | None:
     return None
 
 
+def _has_token_types(module: nn.Module) -> bool:
+    return isinstance(module, Encoder) and module.has_token_types
+
+
 def _fixed(teacher: LoadedModel) -> int | None:
     """The one length that the model file was made for, where it takes no other."""
     shape = teacher.input_shape
     return shape[1] if shape is not None and len(shape) == 2 else None
 
 
-def _spread(part: Part) -> Iterator[str]:
+def _spread(part: Part) -> Iterator[Text]:
     for at in np.unique(np.linspace(0, part.count - 1, MEASURED).astype(int)).tolist():
         yield part.fetch(at)

@@ -24,9 +24,14 @@ class Tokens(Record):
     length: int
     pad: int
     """Id of the token that fills up shorter texts."""
+    pair: tuple[str, ...] = ()
+    """Where the input is a pair of texts: what the first and the second are, by the names of their columns."""
+    separator: int | None = None
+    """Of pairs: id of the token that ends each text, where the tokenizer numbers the second's tokens 1."""
 
     def __str__(self) -> str:
-        return f"{self.length} ids by {self.file}, padded with {self.pad}"
+        pair = f" of {self.pair[0]!r} and {self.pair[1]!r}" if self.pair else ""
+        return f"{self.length} ids{pair} by {self.file}, padded with {self.pad}"
 
 
 class Preprocessing(Record):

@@ -156,7 +156,12 @@ class Recipe(Record):
         None, TABLES, "Tokens that every text is cut or padded to [default: holds 99.5 % of the texts whole].", ge=2
     )
     label_column: str | None = _option(None, TABLES, "Column of the labels [default: label, else target].")
-    text_column: str | None = _option(None, TABLES, "Column of the text [default: text, else sentence].")
+    text_column: tuple[str, ...] = _option(
+        (),
+        TABLES,
+        "Column of the text; given twice, those of a pair [default: text, else a pair's, such as sentence1 and "
+        "sentence2, else sentence, else the only two of text].",
+    )
 
     schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")

@@ -13,6 +13,7 @@ from edgekd.errors import BadInput, EdgekdError, UsageError
 from edgekd.formats.read import read_model
 from edgekd.model_inputs import ModelInputs, settle_inputs
 from edgekd.recipe_file import make_recipe
+from edgekd.teachers.front import put_front, with_front
 
 pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -47,6 +48,58 @@ def test_text_is_read_by_the_tokenizer_in_the_model_s_folder(toy: Path, tmp_path
         assert len(stored.encode(text).ids) == 16
 
 
+def write_pairs(folder: Path) -> Path:
+    """A table of 40 pairs of words, alike or not."""
+    words = toy_text.GOOD[:5]
+    rows = [f"{one}\t{two}\t{int(one == two)}\n" for one in words for two in (*words[:3], one)]
+    (folder / "pairs.tsv").write_text("premise\thypothesis\tlabel\n" + "".join(rows))
+    return folder / "pairs.tsv"
+
+
+def test_pairs_are_read_with_the_separator_that_the_model_is_told(toy: Path, tmp_path: Path) -> None:
+    found = settle(tmp_path, toy / "bert", data=write_pairs(tmp_path))
+    tokens = found.preprocessing.tokens
+    assert tokens is not None
+    assert (tokens.pair, tokens.separator, tokens.length) == (("premise", "hypothesis"), 3, 8)
+    assert found.reading.encode is not None
+    stored = tokenizers.Tokenizer.from_file(str(tmp_path / tokens.file))
+    assert found.reading.encode(("good film", "bad")).tolist() == stored.encode("good film", "bad").ids
+    plan = make_recipe(model=toy / "bert")
+    teacher = read_model(toy / "bert")
+    told, _ = put_front(plan, teacher, found.preprocessing)
+    again = with_front(plan, read_model(toy / "bert"), found.preprocessing)
+    assert (teacher.module.separator, told.module.separator, again.module.separator) == (None, 3, 3)
+    one = settle(tmp_path, toy / "bert", data=tmp_path / "pairs.tsv", text_column="premise").preprocessing
+    assert one.tokens is not None
+    assert (one.tokens.pair, one.tokens.separator) == ((), None)
+    assert put_front(plan, teacher, one)[0].module.separator is None
+
+
+def test_pairs_of_a_tokenizer_from_which_the_token_types_cannot_be_told(toy: Path, tmp_path: Path) -> None:
+    toy_text.write_bert(tmp_path / "bert")
+    plain = toy_text.tokenizer()
+    plain.post_processor = tokenizers.processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+    plain.save(str(tmp_path / "bert" / "tokenizer.json"))
+    with pytest.raises(BadInput, match="does not end each text of a pair with a separator"):
+        settle(tmp_path, tmp_path / "bert", data=write_pairs(tmp_path))
+    toy_text.write_bert(tmp_path / "untyped", type_vocab_size=1)
+    plain.save(str(tmp_path / "untyped" / "tokenizer.json"))
+    found = settle(tmp_path, tmp_path / "untyped", data=tmp_path / "pairs.tsv").preprocessing.tokens
+    assert found is not None
+    assert found.separator is None
+
+
+def test_padding_on_the_left_stays_there(toy: Path, tmp_path: Path) -> None:
+    left = toy_text.tokenizer()
+    left.enable_padding(direction="left", pad_id=0, pad_token="[PAD]")
+    left.save(str(tmp_path / "tokenizer.json"))
+    encode = settle(
+        tmp_path, toy / "bert", data=toy / "sentences", tokenizer=tmp_path / "tokenizer.json"
+    ).reading.encode
+    assert encode is not None
+    assert encode("film").tolist()[:13] == [0] * 13
+
+
 def test_options_and_missing_data(toy: Path, tmp_path: Path) -> None:
     assert settle(tmp_path, toy / "bert", data=toy / "sentences", max_length=9).preprocessing.shape == (9,)
     alone = settle(tmp_path, toy / "bert").preprocessing
@@ -58,7 +111,7 @@ def test_options_and_missing_data(toy: Path, tmp_path: Path) -> None:
 
 def test_options_that_nothing_would_read_are_refused(toy: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "ids.npz", x_train=np.zeros((4, 16), np.int64))
-    for option, value in (("label_column", "a"), ("text_column", "b"), ("max_length", 8)):
+    for option, value in (("label_column", "a"), ("text_column", ("b", "c")), ("max_length", 8)):
         with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for"):
             settle(tmp_path, toy / "bert", data=tmp_path / "ids.npz", **{option: value})
 

@@ -15,6 +15,7 @@ from torch import nn
 
 import edgekd
 from edgekd.errors import BadInput
+from edgekd.verify import verify
 
 pytest.importorskip("transformers")
 toy_text = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_text.py"))))
@@ -51,11 +52,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def said_by_the_readme(artifact: Path, text: str, folder: Path) -> str:
+def said_by_the_readme(artifact: Path, folder: Path, *texts: str) -> str:
     program = re.search(r"```python\n(.*?)```", (artifact / "README.md").read_text(), re.S)
     assert program
     (folder / "predict.py").write_text(program.group(1))
-    run = [sys.executable, str(folder / "predict.py"), text]
+    run = [sys.executable, str(folder / "predict.py"), *texts]
     return subprocess.run(run, cwd=artifact, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -74,10 +75,44 @@ def test_an_encoder_s_directory_becomes_an_artifact(toy: Path, tmp_path: Path) -
     manifest = json.loads((artifact / "manifest.json").read_text())
     assert how["tokens"]["sha256"] == manifest["files"]["tokenizer.json"]
     assert "tokenizer.json" in (artifact / "SHA256SUMS").read_text()
-    assert said_by_the_readme(artifact, "a lovely, warm film", tmp_path) == "positive"
-    assert said_by_the_readme(artifact, "the plot was DULL and grim", tmp_path) == "negative"
+    assert said_by_the_readme(artifact, tmp_path, "a lovely, warm film") == "positive"
+    assert said_by_the_readme(artifact, tmp_path, "the plot was DULL and grim") == "negative"
     with np.load(artifact / "parity" / "vectors.npz") as vectors:
         assert vectors["input"].dtype == np.int64
+
+
+def test_pairs_of_which_the_order_tells(toy: Path, tmp_path: Path) -> None:
+    pairs = toy_text.write_pairs(tmp_path / "pairs")
+    toy_text.write_bert(tmp_path / "bert", pairs, id2label={0: "worse", 1: "better"})
+    out = tmp_path / "run"
+    report = edgekd.compress(tmp_path / "bert", data=tmp_path / "pairs", student="auto", out=out, **QUICK)
+    assert report.exit_code == 0
+    for name in ("teacher", "shipped"):
+        figures = report.models[name]
+        assert figures
+        assert figures.score
+        assert figures.score.value > 0.97  # 0.9 without token types
+    artifact = out / "artifact"
+    tokens = json.loads((artifact / "preprocess.json").read_text())["tokens"]
+    assert (tokens["pair"], tokens["separator"], tokens["length"]) == (["sentence1", "sentence2"], 3, 32)
+    good, bad = "a lovely, warm film", "the plot was DULL and grim"
+    assert said_by_the_readme(artifact, tmp_path, good, bad) == "worse"
+    assert said_by_the_readme(artifact, tmp_path, bad, good) == "better"
+    assert "sentence1, then sentence2" in (artifact / "README.md").read_text()
+    verify(artifact)
+
+
+def test_a_number_told_of_pairs(toy: Path, tmp_path: Path) -> None:
+    pairs = toy_text.write_pairs(tmp_path / "pairs", numbers=True)
+    toy_text.write_bert(tmp_path / "bert", pairs, passes=8, id2label={0: "better"})
+    out = tmp_path / "run"
+    report = edgekd.compress(tmp_path / "bert", data=tmp_path / "pairs", student="none", out=out, **QUICK)
+    assert report.exit_code == 0
+    assert report.score_name == "R2"
+    assert report.models["shipped"]
+    assert report.models["shipped"].score
+    assert report.models["shipped"].score.value > 0.9
+    assert float(said_by_the_readme(out / "artifact", tmp_path, "a grim plot", "a warm plot").strip("[]")) > 1
 
 
 def test_a_plain_module_with_its_tokenizer_beside_it(toy: Path, tmp_path: Path) -> None:
@@ -97,4 +132,4 @@ def test_a_plain_module_with_its_tokenizer_beside_it(toy: Path, tmp_path: Path) 
     assert report.exit_code == 0
     assert report.models["shipped"] and report.models["shipped"].score
     assert report.models["shipped"].score.value > 0.9
-    assert said_by_the_readme(out / "artifact", "a lovely, warm film", tmp_path) == "1"
+    assert said_by_the_readme(out / "artifact", tmp_path, "a lovely, warm film") == "1"

@@ -159,13 +159,22 @@ def _encoded(source: str, found: Source, reading: Reading) -> Source:
         return found
     encode = reading.encode
     if encode is None:
-        raise BadInput(f"{source} holds text, which the model's own tokenizer must read; give --tokenizer FILE")
+        raise BadInput(
+            f"{source} holds text ({listed(found.text)}), which the model's own tokenizer must read; give "
+            "--tokenizer FILE"
+        )
 
     def encoded(part: Part) -> Part:
-        return replace(part, fetch=lambda at: encode(part.fetch(at)))
+        def ids(at: int) -> npt.NDArray[np.int64]:
+            try:
+                return encode(part.fetch(at))
+            except BadInput as error:
+                raise BadInput(f"{part.name(at)}: {error}") from None
+
+        return replace(part, fetch=ids)
 
     parts = {name: encoded(part) for name, part in found.parts.items()}
-    return replace(found, parts=parts, unlabelled=found.unlabelled and encoded(found.unlabelled), text=False)
+    return replace(found, parts=parts, unlabelled=found.unlabelled and encoded(found.unlabelled), text=())
 
 
 def _interpreted(part: Part, where: str, mapping: npt.NDArray[np.int64] | None, task: str | None) -> Part:

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Encode = Callable[[str], npt.NDArray[np.int64]]
+Text = str | tuple[str, str]
+"""One text, or a pair of them, first and second."""
+Encode = Callable[[Text], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """None leaves a column to be found by its usual names, and text without the tokenizer that it needs."""
+    """None and () leave columns to be found by their usual names, and text without the tokenizer that it needs."""
 
     label_column: str | None = None
-    text_column: str | None = None
+    text_column: tuple[str, ...] = ()
+    """One, or the first and the second of a pair."""
     encode: Encode | None = None
-    """One text to token ids int64 (length,)."""
+    """One text, or one pair, to token ids int64 (length,)."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Part:
     """One split as it came.
 
     fetch: index to a Pillow image, a uint8 (height, width, channels) array, an `edgekd.data.wav.Sound`, or a ready-made
-        model input: an array of another type and any shape, as `as_ready` gives it. Of a source of `text`, to a str.
+        model input: an array of another type and any shape, as `as_ready` gives it. Of a source of `text`, to a `Text`.
     name: index to what messages call this sample.
     labels: returns class indices int64 (count,), numbers float32 (count, ...), boxes as `Source` says, or None where
         the data are unlabelled; may have to walk through the data.
@@ -54,7 +54,8 @@ class Source:
     notes: tuple[str, ...] = ()
     thread_safe: bool = True
     boxes: bool = False
-    text: bool = False
+    text: tuple[str, ...] = ()
+    """Of a table of text: its column, or the two of a pair, first and second."""
     columns: tuple[str, ...] = ()
     """Of a table of numbers: what each number of an input is."""
     unlabelled: Part | None = None

@@ -2,8 +2,9 @@
 
 Beside these there may be one called `unlabelled`, which needs no label column.
 
-One column is the label. Where one holds text, that is the input; else all the others are numbers, in the order of the
-file. Labels that are whole numbers are classes, other numbers are to be predicted, and words are the classes' names.
+One column is the label. Where one holds text, or two do, that is the input; else all the others are numbers, in the
+order of the file. Labels that are whole numbers are classes, other numbers are to be predicted, and words are the
+classes' names.
 """
 
 from array import array
@@ -19,13 +20,14 @@ from edgekd.data.classes import listed
 from edgekd.data.delimited import read_delimited
 from edgekd.data.image import SUFFIXES
 from edgekd.data.parquet import read_parquet
-from edgekd.data.reading import Reading, Table
+from edgekd.data.reading import Reading, Table, Text
 from edgekd.data.source import SPLIT_NAMES, UNLABELLED, UNREAD_LABELS, Labels, Part, Source, SplitName
 from edgekd.data.table_labels import Cells, interpret, label_cell
-from edgekd.errors import BadInput, did_you_mean
+from edgekd.data.text_columns import TEXT_NAMES, by_name, existing, text_columns
+from edgekd.errors import BadInput
 
 MAX_BYTES = 2**31
-LABELS, TEXTS = ("label", "target"), ("text", "sentence")
+LABELS = ("label", "target")
 LIKELY_LABELS = {"labels", "targets", "class", "classes", "category", "y", "sentiment"}
 TableName = SplitName | Literal["unlabelled"]
 STEMS: dict[str, TableName] = {**SPLIT_FOLDERS, "dev": "val", **dict.fromkeys(UNLABELLED, "unlabelled")}
@@ -63,8 +65,10 @@ def read_tables(source: str, reading: Reading) -> Source:
         notes += [UNREAD_LABELS] * (label in more.columns)
         values, _, lines = _read(more, inputs, None, text)
         unlabelled = _part(more, values, lines, None)
-    columns = () if text else inputs
-    return Source("table", parts, bool(label), classes, tuple(notes), text=text, columns=columns, unlabelled=unlabelled)
+    texts, columns = (inputs, ()) if text else ((), inputs)
+    return Source(
+        "table", parts, bool(label), classes, tuple(notes), text=texts, columns=columns, unlabelled=unlabelled
+    )
 
 
 def _check_columns(table: Table, wanted: tuple[str, ...], train: Table) -> None:
@@ -97,8 +101,8 @@ def _splits(root: Path) -> list[Path]:
 def _open(path: Path, reading: Reading) -> Table:
     if path.stat().st_size > MAX_BYTES:
         raise BadInput(f"{str(path)!r} has more than {MAX_BYTES >> 30} GiB; give data of that size by file.py:make")
-    named = (name.casefold() for name in (reading.label_column, reading.text_column) if name)
-    table = READERS[path.suffix.lower()](path, {*LABELS, *TEXTS, *named})
+    named = (name.casefold() for name in (reading.label_column, *reading.text_column) if name)
+    table = READERS[path.suffix.lower()](path, {*LABELS, *TEXT_NAMES, *named})
     twice = next((name for name in table.columns if table.columns.count(name) > 1), None)
     if twice is not None:
         raise BadInput(f"{table.name} has two columns named {twice[:60]!r}; give every column its own name")
@@ -106,19 +110,17 @@ def _open(path: Path, reading: Reading) -> Table:
 
 
 def _columns(table: Table, reading: Reading) -> tuple[str | None, tuple[str, ...], bool]:
-    """The label's column, those of the input in the order of the file, and whether the input is text."""
-    label = _named(table, reading.label_column, LABELS, "--label-column")
-    text = _named(table, reading.text_column, TEXTS, "--text-column")
-    if text is not None and text == label:
-        raise BadInput(f"column {text!r} of {table.name} cannot be both label and text")
+    """The label's column, those of the input (numbers in the order of the file), and whether the input is text."""
+    label = existing(table, reading.label_column, "--label-column") if reading.label_column else _usual_label(table)
+    texts = text_columns(table, reading.text_column, label)
     rest = tuple(name for name in table.columns if name != label)
-    likely = next((name for name in rest if name.casefold() in LIKELY_LABELS and name != text), None)
+    likely = next((name for name in rest if name.casefold() in LIKELY_LABELS and name not in texts), None)
     if label is None and likely is not None:
         raise BadInput(
             f"{table.name} has no column named label; is it {likely!r}? Then add --label-column {likely}, or rename it"
         )
-    if text is not None:
-        return label, (text,), True
+    if texts:
+        return label, texts, True
     if not rest:
         raise BadInput(f"{table.name} has no column besides {label!r}; give the inputs as columns of their own")
     if "" in rest:
@@ -129,28 +131,24 @@ def _columns(table: Table, reading: Reading) -> tuple[str | None, tuple[str, ...
     return label, rest, False
 
 
-def _named(table: Table, wanted: str | None, usual: tuple[str, ...], option: str) -> str | None:
-    if wanted is not None:
-        if wanted not in table.columns:
-            shown = [name[:60] for name in table.columns[:20]]
-            raise BadInput(f"{table.name} has no column for {option} {wanted}{did_you_mean(wanted, shown)}")
-        return wanted
-    folded = {name.casefold(): name for name in reversed(table.columns)}
-    return next((folded[name] for name in usual if name in folded), None)
+def _usual_label(table: Table) -> str | None:
+    named = by_name(table)
+    return next((named[name] for name in LABELS if name in named), None)
 
 
 def _read(
     table: Table, inputs: tuple[str, ...], label: str | None, text: bool
-) -> tuple[list[str] | npt.NDArray[np.float32], list[Any] | None, "array[int]"]:
+) -> tuple[list[Text] | npt.NDArray[np.float32], list[Any] | None, "array[int]"]:
     """Inputs as texts or float32 (n, columns), labels as they came, and the line of each sample."""
     wanted = tuple(table.columns.index(name) for name in (*inputs, *((label,) if label else ())))
-    lines, texts, numbers, labels = array("q"), list[str](), array("d"), list[Any]()
+    lines, texts, numbers, labels = array("q"), list[Text](), array("d"), list[Any]()
     for line, cells in table.rows(wanted):
         lines.append(line)
         if label is not None:
             labels.append(label_cell(cells[-1], table, line, label))
         if text:
-            texts.append(_text(cells[0], table, line, inputs[0]))
+            told = [_text(cell, table, line, name) for cell, name in zip(cells, inputs, strict=False)]
+            texts.append((told[0], told[1]) if len(told) == 2 else told[0])
         else:
             numbers.extend(_number(cell, table, line, name) for cell, name in zip(cells, inputs, strict=False))
     if not lines:
@@ -177,7 +175,7 @@ def _number(cell: Any, table: Table, line: int, column: str) -> float:
 
 
 def _part(
-    table: Table, values: list[str] | npt.NDArray[np.float32], lines: "array[int]", labels: Labels | None
+    table: Table, values: list[Text] | npt.NDArray[np.float32], lines: "array[int]", labels: Labels | None
 ) -> Part:
     return Part(
         count=len(lines),

@@ -4,6 +4,7 @@ They are Hugging Face's (`tokenizers`), from a tokenizer.json or, of the BERT fa
 tokenizer.json that cuts and pads by itself, so that an app does what training did.
 """
 
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.data.reading import Encode
+from edgekd.data.reading import Encode, Text
 from edgekd.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ def pad_of(tokenizer: "Tokenizer", path: Path, wanted: int | None) -> int:
 
 def settle_length(
     tokenizer: "Tokenizer",
-    texts: Iterable[str],
+    texts: Iterable[Text],
     *,
+    pair: bool = False,
     asked: int | None = None,
     longest: int | None = None,
     fixed: int | None = None,
@@ -96,13 +98,17 @@ def settle_length(
 
     Args:
         texts: of train; none leaves what tokenizer and model allow.
+        pair: whether texts come in pairs, which have more special tokens.
         asked: the option's value.
         longest: what the model has positions for, where it says so.
         fixed: the one length that the model takes, where it takes no other.
 
     Raises:
-        UsageError: the model does not take the length that was asked for.
+        UsageError: the model does not take the length that was asked for, or no text fits into it.
     """
+    special = tokenizer.num_special_tokens_to_add(pair)
+    if asked is not None and asked <= special:
+        raise UsageError(f"--max-length {asked} leaves no room beside the {special} special tokens; give more")
     if fixed is not None:
         if asked not in (None, fixed):
             raise UsageError(f"--max-length {asked} contradicts the model's input of {fixed} tokens; leave it out")
@@ -113,9 +119,7 @@ def settle_length(
         return asked, "option"
     truncation = tokenizer.truncation
     bounds = [bound for bound in (truncation and truncation["max_length"], longest, LONGEST_SETTLED) if bound]
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    needed = [len(encoded.ids) for encoded in tokenizer.encode_batch(list(texts))]
+    needed = [len(encoded.ids) for encoded in _uncut(tokenizer).encode_batch(list(texts))]
     if not needed:
         return min(*bounds, 128), "128, or less where tokenizer or model take less"
     covering = int(np.percentile(needed, COVERED, method="higher"))
@@ -125,17 +129,56 @@ def settle_length(
     return rounded, f"holds {COVERED:g} % of the training texts whole"
 
 
-def fix_length(tokenizer: "Tokenizer", length: int, pad: int) -> Encode:
-    """Make the tokenizer cut and pad to `length`, and return it as a function of one text."""
+def fix_length(tokenizer: "Tokenizer", length: int, pad: int, separator: int | None = None) -> Encode:
+    """Make the tokenizer cut and pad to `length`, and return it as a function of one text or pair.
+
+    Where `separator` tells the two of a pair apart, the function raises BadInput if the first holds it itself.
+    """
     padding = tokenizer.padding or {}
     token = padding.get("pad_token") or tokenizer.id_to_token(pad) or PADS[0]
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(direction=padding.get("direction", "right"), pad_id=pad, pad_token=token, length=length)
 
-    def encode(text: str) -> npt.NDArray[np.int64]:
-        return np.array(tokenizer.encode(text).ids, np.int64)
+    def encode(text: Text) -> npt.NDArray[np.int64]:
+        if isinstance(text, str):
+            return np.array(tokenizer.encode(text).ids, np.int64)
+        encoded = tokenizer.encode(*text)
+        if separator is not None and encoded.ids.index(separator) + 1 != encoded.type_ids.index(1):
+            name = tokenizer.id_to_token(separator)
+            raise BadInput(f"{text[0][:60]!r} holds {name}, which tells where the first of two texts ends; take it out")
+        return np.array(encoded.ids, np.int64)
 
     return encode
+
+
+def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | None:
+    """The id of the token that ends each text of a pair and so says of which one a token is: [SEP] of BERT's.
+
+    None where the tokenizer numbers the tokens of both 0, as RoBERTa's does, or in a way that ids do not tell: other
+    than 0 up to the first such token and 1 up to the second. Raises BadInput where that is `needed` by the model.
+    """
+    encoded = _uncut(tokenizer).encode("a", "a")
+    ids, types = list(encoded.ids), list(encoded.type_ids)
+    if 1 not in types:
+        return None
+    first, last = types.index(1), len(ids) - 1
+    ends = [at for at, token in enumerate(ids) if token == ids[-1] and encoded.special_tokens_mask[at]]
+    if types == [0] * first + [1] * (last + 1 - first) and ends == [first - 1, last]:
+        return ids[-1]
+    if needed:
+        raise BadInput(
+            f"{path} does not end each text of a pair with a separator such as [SEP], from which this model's token "
+            "types would be told; give the tokenizer that it was trained with"
+        )
+    return None
+
+
+def _uncut(tokenizer: "Tokenizer") -> "Tokenizer":
+    """A copy that neither cuts nor pads."""
+    made = copy.deepcopy(tokenizer)
+    made.no_truncation()
+    made.no_padding()
+    return made
 
 
 def _word_pieces(path: Path) -> "Tokenizer":

@@ -5,6 +5,7 @@ the weights are put in by us: no connection is made, no code from the directory 
 read but of plain weights.
 """
 
+import inspect
 import json
 import logging
 from pathlib import Path
@@ -44,19 +45,38 @@ GENERIC_NAME = "LABEL_"
 class Encoder(nn.Module):
     """A text classifier with one input: token ids int64 (batch, length) to logits (batch, classes).
 
-    What is masked is worked out inside, from where the padding token is, so that the exported graph has one input too.
+    What is masked is worked out inside, from where the padding token is, so that the exported graph has one input too;
+    and with `separator`, the id of the token that ends each text of a pair, so is which tokens are of the second.
     """
 
-    def __init__(self, classifier: nn.Module, pad: int) -> None:
+    def __init__(self, classifier: nn.Module, pad: int, separator: int | None = None) -> None:
         super().__init__()
         self.classifier = classifier
         self.pad = pad
+        self.separator = separator
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the logits of `ids`."""
         mask = (ids != self.pad).to(torch.int64)
-        logits: Tensor = self.classifier(input_ids=ids, attention_mask=mask).logits
+        given = {"attention_mask": mask}
+        if self.separator is not None:
+            ends = (ids == self.separator).to(torch.int64)
+            given["token_type_ids"] = (ends.cumsum(1) > ends).to(torch.int64) * mask
+        logits: Tensor = self.classifier(input_ids=ids, **given).logits
         return logits
+
+    @property
+    def has_token_types(self) -> bool:
+        """Whether it tells the two texts of a pair apart by more than the token between them, as BERT does."""
+        types = getattr(self.classifier.config, "type_vocab_size", None) or 0
+        return types > 1 and "token_type_ids" in inspect.signature(self.classifier.forward).parameters
+
+
+def of_pairs(module: nn.Module, separator: int | None) -> nn.Module:
+    """The module for pairs whose texts end with the id `separator`: an `Encoder` that tells them apart is told so."""
+    if separator is None or not isinstance(module, Encoder) or not module.has_token_types:
+        return module
+    return Encoder(module.classifier, module.pad, separator).eval()
 
 
 def read_encoder(kind: FileKind) -> tuple[Encoder, dict[str, Any]]:

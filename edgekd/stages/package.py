@@ -134,7 +134,7 @@ def _box(how: Preprocessing) -> tuple[int, int] | None:
 def _source(how: Preprocessing) -> str:
     """What the program in the README is given."""
     if how.tokens:
-        return '"a sentence"'
+        return '"a sentence"' + ' "and another"' * bool(how.tokens.pair)
     if how.sample_rate is not None:
         return "sound.wav"
     return "photo.jpg" if not how.identity and how.channels in (1, 3) else "sample.npy"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import UsageError
+from edgekd.formats.encoder_directory import of_pairs
 from edgekd.formats.outputs import FAILURES
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronted
@@ -45,7 +46,7 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
     Raises UsageError where a front is unknown or does not fit, or the model can only be run as it is.
     """
     if not plan.front:
-        return teacher, _with_channel(teacher, preprocessing)
+        return with_front(plan, teacher, preprocessing), _with_channel(teacher, preprocessing)
     specs = front_specs(plan, teacher.kind)
     fixed = teacher.input_shape[-1] if teacher.input_shape else None
     if [spec.name for spec in specs] == ["log_mel"] and fixed and plan.duration is None and plan.data:
@@ -55,6 +56,8 @@ def put_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) 
 
 def with_front(plan: Recipe, teacher: LoadedModel, preprocessing: Preprocessing) -> LoadedModel:
     """The teacher behind the plan's fronts, for inputs as `preprocessing` says. Raises UsageError as `put_front`."""
+    if preprocessing.tokens is not None:
+        teacher = replace(teacher, module=of_pairs(teacher.module, preprocessing.tokens.separator))
     if not plan.front:
         return teacher
     specs = front_specs(plan, teacher.kind)

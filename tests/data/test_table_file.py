@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edgekd.data.materialise import materialise, open_split
 from edgekd.data.peek import peek
 from edgekd.data.readers import kind_of, open_source
-from edgekd.data.reading import Reading
+from edgekd.data.reading import Reading, Text
 from edgekd.data.table_file import read_tables
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.preprocessing import Preprocessing
@@ -30,7 +31,7 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
-def refusal(source: str, **columns: str) -> str:
+def refusal(source: str, **columns: Any) -> str:
     with pytest.raises(EdgekdError) as caught:
         read_tables(source, Reading(**columns))
     message = str(caught.value)
@@ -101,10 +102,67 @@ def test_a_label_that_comes_again_is_no_header(write: Write) -> None:
 
 def test_columns_by_name_semicolons_and_a_byte_order_mark(write: Write) -> None:
     source = write("t.csv", "\ufeffreview;stars;id\nfine;5;1\nbad;1;2\n")
-    found = read_tables(source, Reading(label_column="stars", text_column="review"))
+    found = read_tables(source, Reading(label_column="stars", text_column=("review",)))
     assert [found.parts["train"].fetch(at) for at in range(2)] == ["fine", "bad"]
     assert found.parts["train"].labels().tolist() == [5, 1]
     assert found.notes == ("columns not read: 'id'",)
+
+
+PAIRED = {
+    "of usual names": ("Premise,label,Hypothesis,genre", "a x,0,b,fiction", (), ("Premise", "Hypothesis")),
+    "in the order of the names": ("sentence2,sentence1,label", "b,a x,0", (), ("sentence1", "sentence2")),
+    "although sentence is a text": ("idx,question,sentence,label", "1,a x,b,0", (), ("question", "sentence")),
+    "the only two of text": ("id,told,label,asked", "7,a x,0,b", (), ("told", "asked")),
+    "as chosen": ("text,told,label,asked", "c,b,0,a x", ("asked", "told"), ("asked", "told")),
+}
+
+
+@pytest.mark.parametrize("case", PAIRED)
+def test_two_columns_of_text_are_a_pair(write: Write, case: str) -> None:
+    header, row, chosen, columns = PAIRED[case]
+    source = write("t.csv", f"{header}\n{row}\n")
+    found = read_tables(source, Reading(text_column=chosen))
+    assert found.text == columns
+    assert found.columns == ()
+    assert found.parts["train"].fetch(0) == ("a x", "b")
+    assert found.labelled
+    one = read_tables(source, Reading(text_column=columns[1:]))
+    assert (one.text, one.parts["train"].fetch(0)) == (columns[1:], "b")
+
+
+def test_a_column_named_text_is_the_text_alone(write: Write) -> None:
+    found = read_tables(write("t.csv", "title,text,label\na,b,0\n"), Reading())
+    assert (found.text, found.notes) == (("text",), ("columns not read: 'title'",))
+
+
+def test_columns_with_a_number_in_them_or_without_a_label_beside_them_are_no_pair(write: Write) -> None:
+    assert "line 2, column 'a': 'x' is not a number" in refusal(write("t.csv", "a,b,label\nx,y,0\nz,1,1\n"))
+    assert "line 2, column 'a': 'x' is not a number" in refusal(write("t.csv", "a,b,c\nx,y,0\n"))
+    found = read_tables(write("t.csv", "sentence1,sentence2\nx,y\n"), Reading())
+    assert (found.text, found.labelled) == (("sentence1", "sentence2"), False)
+
+
+def test_a_pair_in_parquet_with_a_cell_that_is_empty(write: Write, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"b": ["x", "y"], "idx": [1, 2], "label": [0.5, 4.0], "a": ["z", None]}
+    parquet.write_table(pyarrow.table(columns).slice(0, 1), tmp_path / "t.parquet")
+    part = read_tables(str(tmp_path / "t.parquet"), Reading()).parts["train"]
+    assert part.fetch(0) == ("x", "z")
+    assert part.labels().tolist() == [0.5]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    assert "t.parquet row 2, column 'a': 'None' is not text" in refusal(str(tmp_path / "t.parquet"))
+
+
+def test_texts_that_cannot_be_told_apart_are_named(write: Write) -> None:
+    source = write("t.csv", "a,b,c,label\nx,y,z,0\n")
+    assert "3 columns of text, 'a', 'b', 'c'; name the one to classify, or the two of a pair" in refusal(source)
+    assert "give one column, or the two of a pair" in refusal(source, text_column=("a", "b", "c"))
+    assert "give one column, or the two of a pair" in refusal(source, text_column=("a", "a"))
+    assert "cannot be both label and text" in refusal(source, text_column=("a", "label"))
+    assert "no column for --text-column d" in refusal(source, text_column=("a", "d"))
+    with pytest.raises(BadInput, match=r"holds text \('a', 'b'\), which the model's own tokenizer must read"):
+        open_source(write("t.csv", "a,b,label\nx,y,0\n"))
 
 
 def test_without_a_label_column_the_data_are_unlabelled(write: Write) -> None:
@@ -161,6 +219,18 @@ def test_text_becomes_ids_on_the_way_to_the_model(write: Write, tmp_path: Path) 
     assert seen == {(*map(len, text.split()), label) for text, label in rows}
     with pytest.raises(BadInput, match="--tokenizer FILE"):
         open_source(source)
+
+
+def test_a_text_that_cannot_become_ids_is_said_with_its_line(write: Write, tmp_path: Path) -> None:
+    def encode(text: Text) -> np.ndarray:
+        if text[0] == "7":
+            raise BadInput("'7' will not do")
+        return np.array([int(text[0]), 0])
+
+    source = write("t.tsv", "premise\thypothesis\tlabel\n" + "".join(f"{at}\tx\t{at % 2}\n" for at in range(40)))
+    how = Preprocessing(identity=True, input_shape=(2,), dtype="int64")
+    with pytest.raises(BadInput, match=r"t\.tsv line 9: '7' will not do"):
+        materialise(source, tmp_path / "out", how, reading=Reading(encode=encode))
 
 
 HOSTILE = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, settle_length, tokenizer_file
+from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, separator_of, settle_length, tokenizer_file
 from edgekd.errors import BadInput, UsageError
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -35,6 +35,9 @@ def test_transformers_reads_the_same_vocabulary_the_same_way(vocabulary: Path) -
     theirs = transformers.BertTokenizer(vocab=str(vocabulary))
     for text in ("A Unhappy film.", "", "Ünhappy, a?", "film" * 40, "中a\u200bfilm\ta"):
         assert read_tokenizer(vocabulary).encode(text).ids == theirs(text)["input_ids"], text
+        pair = read_tokenizer(vocabulary).encode(text, "a film")
+        read = theirs(text, "a film")
+        assert (pair.ids, pair.type_ids) == (read["input_ids"], read["token_type_ids"]), text
 
 
 def test_every_text_gets_one_length_and_the_saved_tokenizer_does_the_same(vocabulary: Path) -> None:
@@ -61,10 +64,63 @@ def test_the_length_holds_all_but_the_few_longest(vocabulary: Path) -> None:
     assert settle_length(tokenizer, texts, longest=12)[0] == 12
     tokenizer.enable_truncation(10)
     assert settle_length(tokenizer, texts)[0] == 10
+    tokenizer.no_truncation()
     assert settle_length(tokenizer, ["a " * 600] * 9)[0] == 512
     assert settle_length(tokenizer, texts, asked=40) == (40, "option")
     assert settle_length(tokenizer, texts, fixed=24) == (24, "the model's input")
     assert settle_length(read_tokenizer(vocabulary), [])[0] == 128
+
+
+def test_pairs_are_counted_whole_and_cut_where_they_are_longest(vocabulary: Path) -> None:
+    tokenizer = read_tokenizer(vocabulary)
+    assert settle_length(tokenizer, [("a " * 7, "film " * 6)] * 9, pair=True)[0] == 16  # 13 and three between them
+    assert settle_length(tokenizer, [("a " * 7, "film " * 7)] * 9, pair=True)[0] == 24
+    encode = fix_length(tokenizer, 8, 0, separator_of(tokenizer, vocabulary, needed=True))
+    assert encode(("a", "film " * 9)).tolist() == [2, 7, 3, 6, 6, 6, 6, 3]
+    assert encode(("a " * 9, "film")).tolist() == [2, 7, 7, 7, 7, 3, 6, 3]
+    assert encode(("a", "")).tolist() == [2, 7, 3, 3, 0, 0, 0, 0]
+    with pytest.raises(UsageError, match="--max-length 3 leaves no room beside the 3 special tokens"):
+        settle_length(tokenizer, [], pair=True, asked=3)
+    assert settle_length(tokenizer, [], asked=3)[0] == 3
+
+
+def test_the_separator_is_what_ends_both_texts_and_the_first_must_not_hold_it(vocabulary: Path) -> None:
+    tokenizer = read_tokenizer(vocabulary)
+    tokenizer.add_special_tokens(["[SEP]"])
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=20)
+    separator = separator_of(tokenizer, vocabulary, needed=True)
+    assert separator == 3
+    encode = fix_length(tokenizer, 8, 0, separator)
+    assert encode(("a", "a [SEP] a")).tolist() == [2, 7, 3, 7, 3, 7, 3, 0]
+    assert encode("a [SEP] a").tolist() == [2, 7, 3, 7, 3, 0, 0, 0]
+    with pytest.raises(BadInput, match=r"'a \[SEP\] a' holds \[SEP\], which tells where the first of two texts ends"):
+        encode(("a [SEP] a", "a"))
+
+
+@pytest.mark.parametrize(
+    ("template", "separator"),
+    [
+        ("[CLS] $A [SEP] $B:1 [SEP]:1", 3),
+        ("$A [SEP] [CLS] $B [SEP]", None),
+        ("$A [SEP] $B:1 [SEP]:1 [CLS]:2", "refused"),  # as XLNet's
+        ("[CLS] $A $B:1 [SEP]:1", "refused"),
+        ("[CLS] $A [SEP] [SEP] $B:1 [SEP]:1", "refused"),
+        ("$A $B:1", "refused"),
+    ],
+)
+def test_what_is_no_separator(vocabulary: Path, template: str, separator: int | str | None) -> None:
+    tokenizer = read_tokenizer(vocabulary)
+    special = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A", pair=template, special_tokens=special
+    )
+    if separator != "refused":
+        assert separator_of(tokenizer, vocabulary, needed=True) == separator
+        return
+    assert separator_of(tokenizer, vocabulary, needed=False) is None
+    with pytest.raises(BadInput, match="does not end each text of a pair with a separator"):
+        separator_of(tokenizer, vocabulary, needed=True)
 
 
 def test_lengths_that_the_model_does_not_take_are_refused(vocabulary: Path) -> None:

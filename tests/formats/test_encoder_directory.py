@@ -4,18 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from edgekd.api import inspect
+from edgekd.data.tokens import fix_length, read_tokenizer, separator_of
 from edgekd.errors import BadInput
+from edgekd.exporting.onnx_export import export_onnx
+from edgekd.formats.encoder_directory import of_pairs
 from edgekd.formats.identify import identify
 from edgekd.formats.read import read_model
 
+tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
 
 SMALL = {"vocab_size": 50, "num_labels": 3, "pad_token_id": 0}
@@ -67,6 +74,70 @@ def test_logits_are_those_of_transformers_with_the_padding_masked(tmp_path: Path
     assert (loaded.kind, loaded.input_shape, loaded.input_dtype) == ("encoder directory", (None, None), "int64")
     assert loaded.metadata["pad"] == pad
     assert loaded.metadata["max_length"] == (18 if model_type == "roberta" else 20)
+
+
+PAIRED = {
+    "bert": ("[CLS] $A [SEP] $B:1 [SEP]:1", 0),
+    "electra": ("[CLS] $A [SEP] $B:1 [SEP]:1", 0),
+    "convbert": ("[CLS] $A [SEP] $B:1 [SEP]:1", 0),
+    "albert": ("[CLS] $A [SEP] $B:1 [SEP]:1", 0),
+    "distilbert": ("[CLS] $A [SEP] $B:1 [SEP]:1", 0),
+    "roberta": ("[CLS] $A [SEP] [SEP] $B [SEP]", 1),
+}
+"""How each family's tokenizer joins a pair, and the id that pads."""
+PAIRS = [("a b c", "d"), ("e", "f g"), ("", "a"), ("b", ""), ("c " * 9, "d " * 12), ("a", "b [SEP] c")]
+
+
+def pair_tokenizer(template: str, pad: int) -> Any:
+    """Of single letters, between [CLS] (48) and [SEP] (49), as transformers wraps it."""
+    words = {"[UNK]": 2, "[PAD]": pad, "[CLS]": 48, "[SEP]": 49} | {chr(97 + at): 10 + at for at in range(26)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    made.add_special_tokens(["[PAD]", "[CLS]", "[SEP]"])
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=template, special_tokens=[("[CLS]", 48), ("[SEP]", 49)]
+    )
+    given = ["input_ids", "attention_mask", "token_type_ids"]
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", model_input_names=given)
+
+
+@pytest.mark.parametrize("model_type", PAIRED)
+def test_pairs_get_the_logits_of_transformers(tmp_path: Path, model_type: str) -> None:
+    template, pad = PAIRED[model_type]
+    theirs = pair_tokenizer(template, pad)
+    model = write_directory(tmp_path / "model", model_type, pad_token_id=pad)
+    theirs.save_pretrained(tmp_path)
+    ours = read_tokenizer(tmp_path / "tokenizer.json")
+    separator = separator_of(ours, tmp_path, needed=False)
+    assert separator == (None if model_type == "roberta" else 49)
+    encode = fix_length(ours, 14, pad, separator)
+    ids = torch.from_numpy(np.stack([encode(pair) for pair in PAIRS]))
+    texts = map(list, zip(*PAIRS, strict=True))
+    read = theirs(*texts, padding="max_length", truncation=True, max_length=14, return_tensors="pt")
+    assert torch.equal(ids, read["input_ids"])
+    taken = signature(model.forward).parameters
+    module = of_pairs(read_model(tmp_path / "model").module, separator)
+    with torch.no_grad():
+        expected = model(**{name: values for name, values in read.items() if name in taken}).logits
+        untyped = model(input_ids=ids, attention_mask=read["attention_mask"]).logits
+        torch.testing.assert_close(module(ids), expected)
+    typed = bool((untyped - expected).abs().max() > 1e-4)
+    assert typed == (model_type in ("bert", "electra", "convbert", "albert"))
+    export_onnx(module, ids[:1], tmp_path / "m.onnx", max_opset=17, max_ir=8, output="logits")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert [one.name for one in session.get_inputs()] == ["input"]
+    said = [session.run(None, {"input": one[None]})[0][0] for one in ids.numpy()]
+    np.testing.assert_allclose(said, expected.numpy(), atol=1e-5)
+
+
+def test_a_separator_in_a_single_text_changes_nothing(tmp_path: Path) -> None:
+    model = write_directory(tmp_path)
+    ids = torch.tensor([[48, 10, 49, 11, 49, 0]])
+    loaded = read_model(tmp_path)
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=(ids != 0).long()).logits
+        torch.testing.assert_close(of_pairs(loaded.module, None)(ids), expected)
+        assert (of_pairs(loaded.module, 49)(ids) - expected).abs().max() > 1e-3
 
 
 def test_the_stated_length_runs_and_one_more_does_not(tmp_path: Path) -> None:
