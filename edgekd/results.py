@@ -78,6 +78,8 @@ class Distillation(Record):
     loss: str
     steps: int
     samples: int
+    unlabelled: int = 0
+    """Training samples without a label, where others have one: the control goes without them."""
     seconds: float
     accelerator: str
     precision: str

@@ -87,6 +87,11 @@ def training_plot(report: Report) -> Plot | None:
         return None
     drawn = training_curves(report.distillation.curves, score=report.score_name or "score")
     caption = "Same initial weights, sample order, augmentation and steps; only the teacher differs."
+    if report.distillation.unlabelled:
+        caption = (
+            "Same initial weights and steps; what differs is the teacher, and that the student alone goes without the "
+            f"{report.distillation.unlabelled:,} samples that have no label."
+        )
     return Plot("Training", drawn, caption) if drawn else None
 
 

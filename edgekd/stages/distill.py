@@ -239,6 +239,7 @@ def _verdict(
         loss=", ".join(f"{loss.name} x {loss.weight:g}" for loss in contest.plan.losses),
         steps=contest.plan.steps,
         samples=first.student.trained.samples,
+        unlabelled=len(contest.data.train) - len(contest.data.labelled_only().train),
         seconds=sum(entry.trained.seconds for entry in every),
         accelerator=first.student.trained.accelerator,
         precision=first.student.trained.precision,

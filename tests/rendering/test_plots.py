@@ -212,6 +212,17 @@ def test_nothing_to_draw_draws_nothing(draw: Callable[[], Markup]) -> None:
     assert draw() == ""
 
 
+def test_the_training_plot_says_what_else_than_the_teacher_differed() -> None:
+    report = sample["sample_report"]()
+    assert report.distillation is not None
+    alike = plots.training_plot(report)
+    mixed = plots.training_plot(
+        report.model_copy(update={"distillation": report.distillation.model_copy(update={"unlabelled": 1200})})
+    )
+    assert alike is not None and alike.caption.endswith("only the teacher differs.")
+    assert mixed is not None and "the 1,200 samples that have no label" in mixed.caption
+
+
 def test_curves_of_one_point_and_of_flat_scores_are_drawn() -> None:
     for curve in (
         Curve(steps=(1,), scores=(0.5,)),

@@ -223,6 +223,17 @@ def test_without_a_control_nothing_is_said_of_the_teachers_worth(run, tmp_path) 
     assert not (tmp_path / "run" / "control.safetensors").exists()
 
 
+def test_few_labels_are_said_and_the_teacher_makes_up_for_the_others(run, loaded, tmp_path) -> None:
+    labels = loaded / "data" / "train_labels.npy"
+    every = np.load(labels)
+    every_found = run(tmp_path / "every", epochs=6)
+    np.save(labels, every[:40])
+    found = run(tmp_path / "few", epochs=6)
+    assert every_found.distillation.unlabelled == 0 and found.distillation.unlabelled == len(every) - 40
+    assert found.distillation.steps == every_found.distillation.steps
+    assert found.distillation.gain.low > 0 and found.distillation.gain.value > every_found.distillation.gain.value
+
+
 def test_a_cache_that_could_not_keep_the_teachers_word_is_refused(run, tmp_path) -> None:
     with pytest.raises(UsageError, match="--teacher-cache keeps one output, and --task generic has all"):
         run(tmp_path / "distill", task=GENERIC, teacher_cache=str(tmp_path / "cache"))
