@@ -77,7 +77,7 @@ def materialise(
     Images are uint8 (n, height, width, channels), resized as `how` says; sounds float32 (n, samples) at its rate and
     length; ready-made inputs float32 or int64 (n, ...). Labels are class indices int64 (n,), numbers float32
     (n, *target_shape), or boxes float32 (n, objects, classes + 4) in pixels of the stored image. Train is shuffled, so
-    that any head of it is a fair sample, and what is unlabelled comes after all that is labelled; other splits keep
+    that any head of it is a fair sample of what has labels, and what has none comes after that; other splits keep
     their order. An input that also is in test or val (equal as stored) is removed from train, and one of val that also
     is in test from val; an unlabelled one that train has with a label is left out.
 

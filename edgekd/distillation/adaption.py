@@ -73,7 +73,7 @@ def _plan(recipe: Recipe, module: nn.Module, data: TrainingData, *, steps: int, 
     return Plan.model_validate(
         {
             "steps": steps,
-            "batch_size": recipe.batch_size,
+            "batch_size": min(recipe.batch_size, len(data.train)),
             "optimizer": optimizer,
             "learning_rate": rate * rate_scale,
             "losses": (WeightedLoss(name=LABELS, weight=1.0),),

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgekd.defaults import EPOCHS
 from edgekd.distillation.gradual import RECOVERY_SHARE
 from edgekd.distillation.tuning import TRIAL_SHARE
+from edgekd.errors import UsageError
 from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, parse_losses
 from edgekd.preprocessing import Preprocessing
 from edgekd.recipe import Recipe
@@ -40,9 +41,11 @@ def plan_training(
     `pairs` are the layers of student and teacher that feature losses match; `control` is whether one is trained.
 
     Raises:
-        UsageError: an unknown loss, an unreadable time, a time too short for one step, or a GPU that is not there.
+        UsageError: an unknown loss, one that leaves unlabelled samples untaught, an unreadable time, a time too short
+            for one step, or a GPU that is not there.
     """
     wanted = wanted_losses(recipe, data.task)
+    _check_reach(wanted, data)
     optimizer = recipe.optimizer or usual_optimizer(student.module, data.task)
     given = {
         "learning_rate": recipe.learning_rate,
@@ -53,7 +56,7 @@ def plan_training(
     }
     chosen: dict[str, Any] = {
         "steps": 1,
-        "batch_size": recipe.batch_size,
+        "batch_size": min(recipe.batch_size, len(data.train)),
         "optimizer": optimizer,
         "learning_rate": learning_rate_for(
             optimizer, carries_weights=student.initialised, batch_size=recipe.batch_size
@@ -79,6 +82,16 @@ def plan_training(
         control=control,
         pairs=_pairs_of_trainings(recipe, plan, control=control),
     )
+
+
+def _check_reach(losses: Sequence[WeightedLoss], data: TrainingData) -> None:
+    """Refuse losses of which none teaches on what has no label. Raises UsageError."""
+    taught = [loss.name for loss in losses if loss.weight and loss.name != LABELS]
+    if data.unlabelled and all(name in OUTPUT_LOSSES and OUTPUT_LOSSES[name].needs_labels for name in taught):
+        raise UsageError(
+            f"--loss {' and '.join(taught) or LABELS} needs labels, so nothing would teach on the {data.unlabelled} "
+            "training samples without; add standardised_logits, or leave those samples out"
+        )
 
 
 def _pairs_of_trainings(recipe: Recipe, plan: Plan, *, control: bool) -> float:

@@ -97,8 +97,9 @@ def distill(
 ) -> Distilled:
     """Train the student with the teacher and, where there are labels and `plan.judge`, without; save both.
 
-    Both start from the same weights and see the same views in the same order; only the loss differs. The better one on
-    validation goes on. An interrupted call leaves checkpoints in `folder` from which the next one goes on.
+    Both start from the same weights and see the same views in the same order, where all have labels; only the loss
+    differs. The better one on validation goes on. An interrupted call leaves checkpoints in `folder` from which the
+    next one goes on.
 
     Args:
         loaded: the load stage's folder, with the splits and what the teacher says of test.
@@ -239,7 +240,7 @@ def _verdict(
         loss=", ".join(f"{loss.name} x {loss.weight:g}" for loss in contest.plan.losses),
         steps=contest.plan.steps,
         samples=first.student.trained.samples,
-        unlabelled=len(contest.data.train) - len(contest.data.labelled_only().train),
+        unlabelled=contest.data.unlabelled,
         seconds=sum(entry.trained.seconds for entry in every),
         accelerator=first.student.trained.accelerator,
         precision=first.student.trained.precision,

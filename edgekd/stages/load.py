@@ -115,7 +115,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         )
     if plan.adapt_teacher:
         train, val = open_split(folder / "data", "train"), open_split(folder / "data", "val")
-        data = TrainingData(train.labelled_part(), val, preprocessing, task)
+        data = TrainingData(train, val, preprocessing, task)
         teacher = adapt_teacher(folder, teacher, data, plan, classes=outputs, listen=listen)
     classes = _settle_classes(manifest, teacher, outputs) if task.per_class else None
     figures = Figures(

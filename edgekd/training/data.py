@@ -20,6 +20,11 @@ class TrainingData:
     def labelled(self) -> bool:
         return self.train.labels is not None and self.val.labels is not None
 
+    @property
+    def unlabelled(self) -> int:
+        """How many training samples have no label, where others have one."""
+        return len(self.train) - len(self.train.labelled_part())
+
     def labelled_only(self) -> "TrainingData":
         """The same without the training samples whose labels nobody knows, which only a teacher can teach on."""
         return replace(self, train=self.train.labelled_part())

@@ -176,7 +176,7 @@ def _steps(run: Run, loop: _Loop) -> None:
 
 
 def _tick(run: Run, phase: str, loss: float, step_s: float) -> Tick:
-    ledger, size = run.state.ledger, run.views.batch_size
+    ledger, size = run.state.ledger, run.plan.batch_size
     detail = f"loss {loss:.3f}  score {ledger.scores[-1]:.4f}  {size / step_s:.0f}/s"
     return Tick(phase, ledger.step, run.plan.steps, detail, seconds_left=(run.plan.steps - ledger.step) * step_s)
 
@@ -209,7 +209,7 @@ def _finish(run: Run, truth: npt.NDArray[np.generic], *, resumed: bool) -> Train
         score=float(task.score(statistics.mean(axis=0))),
         statistics=statistics,
         steps=ledger.step,
-        samples=ledger.step * run.views.batch_size,
+        samples=ledger.step * run.plan.batch_size,
         seconds=ledger.seconds,
         accelerator=run.fabric.device.type,
         precision=str(run.plan.precision),
@@ -223,7 +223,7 @@ def _untrained(run: Run) -> tuple[str, ...]:
     ledger, count = run.state.ledger, len(run.data.train)
     if ledger.best_step or not ledger.step:
         return ()
-    passes = ledger.step * run.views.batch_size / count
+    passes = ledger.step * run.plan.batch_size / count
     return (
         f"{ledger.step} steps of training ({passes:.2g} passes over {count} samples) never scored better than the "
         "student as it was derived, so that one is kept, untrained; give it more time or a lower learning rate",

@@ -70,7 +70,7 @@ class Plan(Record):
 
 
 def without_teacher(plan: Plan) -> Plan:
-    """Return the control's plan: labels alone, in full weight, and nothing else changed."""
+    """Return the control's plan: labels alone, in full weight, and no setting else changed."""
     return plan.model_copy(update={"losses": (WeightedLoss(name="labels", weight=1.0),), "pairs": (), "peers": 0})
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.errors import BadInput, UsageError
 from edgekd.losses.layers import Suiting
-from edgekd.losses.table import FEATURE_LOSSES, LABELS
+from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES
 from edgekd.training.checkpoint import Ledger, State
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import autocast
@@ -73,7 +73,7 @@ def prepare(
         BadInput: a batch is a single sample and the student's batch normalisation cannot learn from that, or a layer
             that is named does not exist.
     """
-    check_batch(min(plan.batch_size, len(data.train)))
+    check_batch(plan.batch_size)
     fabric = Fabric(accelerator=place, precision=cast(Any, plan.precision), **fabric_options())
     # Fabric would round inputs and targets to bfloat16 as they come, waveforms too; autocast rounds what products take.
     fabric.strategy.precision.convert_input = lambda data: data  # type: ignore[method-assign]
@@ -84,7 +84,7 @@ def prepare(
     modules = [module.to(fabric.device).eval() for module in (student, teacher) if module is not None]
     inputs = view_input(views.at(0), data.preprocessing, device=fabric.device)[:2]
     layout = choose_layout(modules, inputs)
-    if views.batch_size == 1:
+    if plan.batch_size == 1:
         _check_single_sample(student, inputs)
     average = copy.deepcopy(student).eval()
     taught = None if teacher is None else _teacher(teacher, plan, cache, every_output=data.task.every_output)
@@ -203,6 +203,12 @@ def _notes(plan: Plan, data: TrainingData, lesson: Lesson) -> list[str]:
         for name, head in lesson.heads.items()
         if isinstance(head, Suiting) and len(head.used) < len(plan.pairs)
     ]
+    if data.unlabelled:
+        notes += [
+            f"{loss.name} needs labels, so it teaches on the {len(data.train) - data.unlabelled} samples that have one"
+            for loss in plan.losses
+            if loss.name in OUTPUT_LOSSES and OUTPUT_LOSSES[loss.name].needs_labels
+        ]
     if data.preprocessing.identity and plan.augment != "none":
         notes.append(
             f"augmentation {plan.augment!r} was left out, because the data already are model inputs, not images"

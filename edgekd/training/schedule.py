@@ -139,11 +139,13 @@ def measure_costs(
     part = Split(data.val.inputs[:PROBE_SAMPLES], None)
     # So many steps that the warm-up never leaves its beginning: a probe shall not diverge.
     short = plan.model_copy(update={"steps": 1_000_000, "recalibration_batches": 0})
-    kinds: list[tuple[nn.Module | None, Plan]] = [(teacher, short)] if teacher is not None else []
+    kinds: list[tuple[nn.Module | None, Plan, TrainingData]] = [] if teacher is None else [(teacher, short, data)]
     if data.labelled:
-        kinds.append((None, without_teacher(short)))
+        kinds.append((None, without_teacher(short), data.labelled_only()))
     with repeatable(plan.seed, threads=plan.threads or torch.get_num_threads()):
-        runs = [prepare(copy.deepcopy(student), teacher=one, data=data, plan=its, place=place) for one, its in kinds]
+        runs = [
+            prepare(copy.deepcopy(student), teacher=one, data=its, plan=how, place=place) for one, how, its in kinds
+        ]
         try:
             steps = _step_seconds(runs)
             how = {"device": runs[0].fabric.device, "precision": plan.precision, "layout": runs[0].layout}

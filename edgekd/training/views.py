@@ -1,7 +1,7 @@
 """What the model sees at a step: which samples, in which order, in which view, and as which tensor.
 
-All of it is a function of the seeds and the step alone. That makes the step number the loader's whole position, and
-gives the control the very views that the distilled student and its teacher saw.
+All of it is a function of the seeds, the number of samples and the step. That makes the step number the loader's whole
+position, and gives the control, where all samples have labels, the very views that the student and its teacher saw.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class ViewReader:
     """Reads the views of a run in order, one ahead of the step that uses it.
 
     The order is `plan.seed`'s, an epoch after another without a gap, so every sample comes once an epoch even where the
-    batch does not divide them; one of several processes reads its share of each batch. The views are
+    batch does not divide them, or holds more; one of several processes reads its share of each batch. The views are
     `plan.view_seed`'s, mixed if `plan.mixup` is above 0.
 
     Args:
@@ -75,7 +75,6 @@ class ViewReader:
             )
         check_mixup(split.inputs, plan.mixup)
         self._split, self._plan, self._augment, self._mirrored = split, plan, augment, mirrored
-        self.batch_size = min(plan.batch_size, len(split))
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgekd-views")
         self._ahead: tuple[int, Future[View]] | None = None
         self._order = lru_cache(maxsize=2)(lambda epoch: sample_order(len(split), seed=plan.seed, epoch=epoch))
@@ -99,13 +98,9 @@ class ViewReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, step: int) -> View:
-        count, size = len(self._split), self.batch_size
-        epoch, start = divmod(step * size, count)
-        places = share_of(np.arange(start, start + size))
-        now, later = places[places < count], places[places >= count] - count
-        parts = [self._part(epoch, self._order(epoch)[now])] if len(now) else []
-        if len(later):
-            parts.append(self._part(epoch + 1, self._order(epoch + 1)[later]))
+        size = self._plan.batch_size
+        epochs, places = np.divmod(share_of(np.arange(step * size, (step + 1) * size)), len(self._split))
+        parts = [self._part(epoch, self._order(epoch)[places[epochs == epoch]]) for epoch in np.unique(epochs).tolist()]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _part(self, epoch: int, indices: npt.NDArray[np.int64]) -> View:

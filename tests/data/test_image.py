@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from edgekd.data.image import DECODE_ERRORS, Fit, fit_image, look_at, open_image
+from edgekd.data.image import DECODE_ERRORS, SUFFIXES, Fit, fit_image, look_at, open_image
 
 RNG = np.random.default_rng(0)
 
@@ -56,6 +56,20 @@ def test_exif_orientation_turns_the_image(tmp_path: Path) -> None:
     assert upright.shape == (8, 4, 3)
     assert (upright[:2] == 255).all() and (upright[2:] == 0).all()
     assert look_at(tmp_path / "a.png") == (8, 4, 3)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_suffix_that_is_read_opens(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"one{suffix}"
+    Image.new("L", (5, 4), 100).save(path, format="JPEG" if suffix == ".jfif" else None)
+    assert look_at(path)[:2] == (4, 5)
+    assert abs(int(np.asarray(open_image(path).convert("L")).mean()) - 100) <= 2
+
+
+def test_a_jpeg_of_several_pictures_gives_the_first(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (5, 4), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "two.jpg", format="MPO", save_all=True, append_images=[second])
+    assert np.asarray(open_image(tmp_path / "two.jpg"))[..., 0].mean() > 200
 
 
 def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:

@@ -33,12 +33,14 @@ def planned(
     carries=False,
     control=True,
     pairs=(),
+    labelled=40,
     **asked,
 ) -> Plan:
     split = Split(np.zeros((40, 24, 32, 3), np.uint8), np.zeros(40, np.int64))
+    train = Split(split.inputs, np.zeros(labelled, np.int64))
     student = Student(net or nn.Linear(1, 3), "made", carries, 1, 1, 1, {})
     recipe = make_recipe(model="m", **{"accelerator": "cpu", **asked})
-    data = TrainingData(split, split, how, task)
+    data = TrainingData(train, split, how, task)
     return plan_training(recipe, student, nn.Linear(1, 3), data, pairs=pairs, control=control)
 
 
@@ -172,3 +174,19 @@ def test_a_plan_is_decided_once(tmp_path: Path) -> None:
     first = decided_once(path, decide)
     assert decided_once(path, decide) == first and len(calls) == 1
     assert first == planned(loss=("soft_targets=0.3",), epochs=1, pairs=(("a", "b"),))
+
+
+def test_a_batch_holds_no_more_than_there_are_samples() -> None:
+    assert planned().batch_size == planned(labelled=10).batch_size == 40
+    assert planned(batch_size=16).batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [(("decoupled",), "decoupled"), (("labels",), "labels"), (("normalised", "decoupled"), "normalised and decoupled")],
+)
+def test_losses_that_leave_the_unlabelled_untaught_are_refused(loss, named) -> None:
+    with pytest.raises(UsageError, match=f"--loss {named} needs labels, so nothing would teach on the 30 training"):
+        planned(labelled=10, loss=loss)
+    assert planned(labelled=40, loss=loss)
+    assert planned(labelled=10, loss=(*loss, "soft_targets"))

@@ -250,6 +250,23 @@ def test_few_labels_teach_the_control_and_the_teacher_the_rest(digits, make_net,
     assert more.score > less.score + 0.05
 
 
+def test_the_control_of_few_labels_has_the_students_batches(digits, make_net, teacher, tmp_path):
+    few = Split(digits.train.inputs, digits.train.labels[:30])
+    plan = PLAN.model_copy(update={"steps": 4})
+    nets = [Distinct(make_net(seed)) for seed in (1, 1)]
+    for net, by in zip(nets, (teacher, None), strict=True):
+        run(net, digits, tmp_path / str(by is None), teacher=by, plan=plan, train_split=few)
+    sizes = [{len(inputs) for inputs in net.seen} for net in nets]
+    assert sizes[0] == sizes[1] == {64}
+
+
+def test_a_loss_that_needs_labels_says_how_few_it_teaches_on(digits, make_net, teacher, tmp_path):
+    few = Split(digits.train.inputs, digits.train.labels[:100])
+    plan = PLAN.model_copy(update={"steps": 2, "losses": losses("decoupled", "soft_targets")})
+    found = run(make_net(1), digits, tmp_path, teacher=teacher, plan=plan, train_split=few)
+    assert "decoupled needs labels, so it teaches on the 100 samples that have one" in found.notes
+
+
 def test_every_label_has_the_same_say_however_few_a_batch_holds(digits, make_net, teacher, tmp_path):
     """Over an epoch the labels' loss adds up to its mean over the labelled samples, times the steps."""
     split = Split(digits.train.inputs[:96], digits.train.labels[:20])
@@ -344,10 +361,9 @@ def test_of_weights_within_noise_the_later_are_kept(digits, make_net, tmp_path, 
     assert [same(weights(net), moment) for moment in moments].index(True) == kept
 
 
-@pytest.mark.parametrize(("size", "images"), [(1, 40), (64, 1)])
-def test_batches_of_one_image_train_or_say_why_not(digits, make_net, tmp_path, size, images):
-    few = Split(digits.train.inputs[:images], digits.train.labels[:images])
-    plan = PLAN.model_copy(update={"steps": 2, "batch_size": size})
+def test_batches_of_one_image_train_or_say_why_not(digits, make_net, tmp_path):
+    few = Split(digits.train.inputs[:40], digits.train.labels[:40])
+    plan = PLAN.model_copy(update={"steps": 2, "batch_size": 1})
     assert run(make_net(0), digits, tmp_path / "maps", plan=plan, train_split=few).steps == 2
     features = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10))
     with pytest.raises(BadInput, match=r"batches of one image .* give --batch-size 2 or more"):

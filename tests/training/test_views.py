@@ -46,6 +46,13 @@ def test_every_sample_comes_once_an_epoch_where_the_batch_does_not_divide_them()
     assert sorted(seen[:25]) == sorted(seen[25:]) == list(range(25))
 
 
+def test_a_batch_of_more_than_all_samples_goes_round_again():
+    seen = torch.cat([view.labels for view in read(random_split(7), 3, batch_size=20)]).tolist()
+    assert len(seen) == 60
+    for epoch in range(8):
+        assert sorted(seen[7 * epoch : 7 * epoch + 7]) == list(range(7))
+
+
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop+flip", "strong"])
 @pytest.mark.parametrize("mixup", [0.0, 1.0])
 def test_whoever_reads_a_step_gets_the_same_view_in_order_and_by_jump(augment, mixup):
