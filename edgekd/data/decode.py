@@ -37,15 +37,23 @@ class Tally:
     total: int
     max_skipped: float
     what: str = "images"
+    unlabelled: int = 0
+    """How many of `total` have no label although the others have."""
     done: int = 0
     duplicates: int = 0
     labelled_too: int = 0
     """Unlabelled samples that train has with a label."""
-    skipped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    failed_unlabelled: list[str] = field(default_factory=list)
     resampled: list[str] = field(default_factory=list)
     """Names of sounds whose rate was another than the model's."""
     seen: set[bytes] = field(default_factory=set)
     """Digests of the inputs of splits that are finished."""
+
+    @property
+    def skipped(self) -> list[str]:
+        """What failed to decode, of all samples."""
+        return [*self.failed, *self.failed_unlabelled]
 
 
 def decoded_rows(
@@ -70,6 +78,7 @@ def decoded_rows(
             reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
             return f"{listed([name])} ({type(error).__name__}: {reason[:120]})"
 
+    failed = tally.failed_unlabelled if tally.unlabelled and chosen.labels is None else tally.failed
     for start in range(0, len(chosen.indices), CHUNK):
         indices = chosen.indices[start : start + CHUNK].tolist()
         with warnings.catch_warnings():
@@ -78,7 +87,7 @@ def decoded_rows(
             prepared = list(decoders.map(prepare, indices))
         for offset, row in enumerate(prepared, start):
             if isinstance(row, str):
-                tally.skipped.append(row)
+                failed.append(row)
                 check_skipped(tally, final=False)
             else:
                 yield row, None if chosen.labels is None else chosen.labels[offset]
@@ -110,10 +119,18 @@ def _as_image(value: Any) -> Any:
 
 
 def check_skipped(tally: Tally, *, final: bool) -> None:
-    """Refuse once more files fail than the share allows; not before three can be named, or all were tried."""
-    count = len(tally.skipped)
-    if count > tally.max_skipped * tally.total and (final or count >= 3):
-        raise BadInput(
-            f"{'' if final else 'at least '}{count} of {tally.total} {tally.what} cannot be used, more than the "
-            f"{100 * tally.max_skipped:g} % that may be skipped: {'; '.join(tally.skipped[:3])}; repair or remove them"
-        )
+    """Refuse once more files fail than the share allows; not before three can be named, or all were tried.
+
+    Unlabelled samples are held to it apart, as their number would excuse any number of labelled ones that fail.
+    """
+    labelled = f"{'labelled ' if tally.unlabelled else ''}{tally.what}"
+    for failed, total, what in (
+        (tally.failed, tally.total - tally.unlabelled, labelled),
+        (tally.failed_unlabelled, tally.unlabelled, f"unlabelled {tally.what}"),
+    ):
+        count = len(failed)
+        if count > tally.max_skipped * total and (final or count >= 3):
+            raise BadInput(
+                f"{'' if final else 'at least '}{count} of {total} {what} cannot be used, more than the "
+                f"{100 * tally.max_skipped:g} % that may be skipped: {'; '.join(failed[:3])}; repair or remove them"
+            )

@@ -15,6 +15,7 @@ from edgekd.data.classes import listed
 from edgekd.data.source import (
     SPLIT_NAMES,
     UNLABELLED,
+    UNREAD_LABELS,
     Labels,
     Part,
     Source,
@@ -59,21 +60,26 @@ def read_factory(source: str) -> Source:
     if len(set(labelled.values())) > 1:
         lacking = next(name for name in parts if not labelled[name])
         raise BadInput(f"{source}: {lacking} has no labels but other splits do; label every split, or none")
+    unlabelled, notes = _unlabelled(source, made, call)
     # The user's datasets were not asked to be safe for several threads.
     return Source(
         "factory",
         parts,
         labelled["train"],
         _classes(made["train"]),
+        notes,
         thread_safe=False,
-        unlabelled=_unlabelled(source, made, call),
+        unlabelled=unlabelled,
     )
 
 
-def _unlabelled(source: str, made: Mapping[str, Any], call: Call) -> Part | None:
-    """Of items that are pairs the label is not looked at, since datasets give -1 or the like for none."""
+def _unlabelled(source: str, made: Mapping[str, Any], call: Call) -> tuple[Part | None, tuple[str, ...]]:
+    """The further samples, and a note where the first has a label: none is read, as -1 or the like stands for none."""
     name = unlabelled_among((name for name in made if made[name] is not None), source)
-    return None if name is None else replace(_part(source, name, made[name], call), labels=lambda: None)
+    if name is None:
+        return None, ()
+    part = replace(_part(source, name, made[name], call), labels=lambda: None)
+    return part, (UNREAD_LABELS,) * _has_label(_item(source, name, made[name], 0, call))
 
 
 def _part(source: str, split: str, dataset: Any, call: Call) -> Part:

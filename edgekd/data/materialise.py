@@ -89,7 +89,7 @@ def materialise(
         task: what labels mean, as `open_source` takes it.
         reading: how a table is read.
         seed: decides splits that the data do not bring, and the order of train.
-        max_skipped: share of all files that may fail to decode.
+        max_skipped: share of all files that may fail to decode, of the labelled and of the unlabelled ones each.
         trust_code: False refuses file.py:make.
 
     Raises:
@@ -103,7 +103,8 @@ def materialise(
     choice = choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])
     dtype: Literal["uint8", "float32", "int64"] = how.dtype if how.identity else "uint8"
-    tally = Tally(choice.count, max_skipped, _WHAT.get(found.kind, "images"))
+    further = 0 if choice.unlabelled is None else len(choice.unlabelled.indices)
+    tally = Tally(choice.count, max_skipped, _WHAT.get(found.kind, "images"), further)
     _check_room(folder, tally.total * int(np.prod(shape)) * np.dtype(dtype).itemsize)
     _clear(folder)
     with ExitStack() as stack:

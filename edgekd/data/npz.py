@@ -63,7 +63,7 @@ def read_npz(source: str) -> Source:
         lacking = next(split for split in splits if not labelled[split])
         raise BadInput(f"{str(path)!r} has labels but no y_{lacking}; give labels for every split, or for none")
     parts = {split: _part(path, split, headers, labelled[split]) for split in splits}
-    more = unlabelled_among((name.removeprefix("x_") for name in headers if name.startswith("x_")), repr(str(path)))
+    more = unlabelled_among((name.removeprefix("x_") for name in KNOWN if name in headers), repr(str(path)))
     unlabelled = _part(path, more, headers, False) if more else None
     _same_shape(path, {name: headers[name] for name in KNOWN if name.startswith("x_") and name in headers})
     unread = sorted(name for name in headers if name not in KNOWN)

@@ -5,6 +5,7 @@ are read until a sample is asked for, and nothing is unpacked to disk.
 """
 
 import io
+import itertools
 import re
 import tarfile
 from collections import Counter
@@ -18,13 +19,14 @@ from PIL import Image
 from edgekd.data.class_folders import SPLIT_FOLDERS
 from edgekd.data.classes import listed
 from edgekd.data.image import SUFFIXES, look_at, open_image
-from edgekd.data.source import SPLIT_NAMES, UNLABELLED, UNREAD_LABELS, Part, Source, SplitName, as_labels
+from edgekd.data.source import SPLIT_NAMES, UNREAD_LABELS, Part, Source, SplitName, as_labels, unlabelled_among
 from edgekd.errors import BadInput
 
 MOST_SAMPLES = 20_000_000
 MOST_BYTES = 256 << 20
 """Of one member."""
 LABEL_BYTES = 32
+KNOWN = f"known suffixes: {' '.join(sorted(SUFFIXES))}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def read_shards(source: str) -> Source:
     """Index a .tar file, or a folder of them whose names say train, val or test; without such words all are train.
 
     Shards in a folder `unlabelled` are apart, and a class that a sample has there is not read. Raises BadInput where a
-    shard is damaged, a sample has two images, or some samples have a class and others none.
+    shard is damaged, a sample has two images, some samples have a class and others none, or train or that folder has no
+    image.
     """
     root = Path(source)
     shards = [root] if root.is_file() else sorted(root.glob("*.tar"))
@@ -69,7 +72,7 @@ def read_shards(source: str) -> Source:
         by_split.setdefault(_split_of(shard), []).extend(_samples(shard))
     found = {name: [sample for sample in by_split.get(name, []) if sample.image] for name in SPLIT_NAMES}
     if not found["train"]:
-        raise BadInput(f"{source}: no sample of train has an image; known suffixes: {' '.join(sorted(SUFFIXES))}")
+        raise BadInput(f"{source}: no sample of train has an image; {KNOWN}")
     labelled = {sample.label is not None for samples in found.values() for sample in samples}
     if len(labelled) > 1:
         bare = next(sample.name for samples in found.values() for sample in samples if sample.label is None)
@@ -78,14 +81,23 @@ def read_shards(source: str) -> Source:
             "or move the shards of those without into a folder `unlabelled`"
         )
     parts = {name: _part(samples, labelled == {True}) for name, samples in found.items() if samples}
-    more = [sample for shard in _unlabelled_shards(root) for sample in _samples(shard) if sample.image]
-    notes = (*_notes(by_split), *[UNREAD_LABELS] * any(sample.label for sample in more))
+    apart = _unlabelled(root)
+    more = [sample for sample in apart if sample.image]
+    notes = _notes([*itertools.chain(*by_split.values()), *apart])
+    notes += (UNREAD_LABELS,) * any(sample.label for sample in more)
     unlabelled = _part(more, False) if more else None
     return Source("shards", parts, labelled == {True}, None, notes, unlabelled=unlabelled)
 
 
-def _unlabelled_shards(root: Path) -> list[Path]:
-    return [] if root.is_file() else [shard for name in UNLABELLED for shard in sorted((root / name).glob("*.tar"))]
+def _unlabelled(root: Path) -> list[_Sample]:
+    """The samples in the folder `unlabelled`, none without one. Raises BadInput where none of them has an image."""
+    name = unlabelled_among((folder.name for folder in root.glob("*/")), repr(str(root)))
+    if name is None:
+        return []
+    found = [sample for shard in sorted((root / name).glob("*.tar")) for sample in _samples(shard)]
+    if not any(sample.image for sample in found):
+        raise BadInput(f"{root}: no sample of {name!r} has an image in a shard; {KNOWN}")
+    return found
 
 
 def _split_of(shard: Path) -> SplitName:
@@ -158,8 +170,7 @@ def _class_of(sample: _Sample) -> int:
     return int(text)
 
 
-def _notes(by_split: dict[SplitName, list[_Sample]]) -> tuple[str, ...]:
-    samples = [sample for each in by_split.values() for sample in each]
+def _notes(samples: list[_Sample]) -> tuple[str, ...]:
     others = Counter(suffix for sample in samples for suffix in sample.others)
     bare = sum(sample.image is None for sample in samples)
     notes = [f"members of shards that were not read: {listed(sorted(others))}"] * bool(others)

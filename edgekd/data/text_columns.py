@@ -18,7 +18,7 @@ HEAD = 1000
 def text_columns(table: Table, chosen: tuple[str, ...], label: str | None) -> tuple[str, ...]:
     """The column of the text, or the two of a pair, first and second; () where the table is one of numbers.
 
-    They are those `chosen`, else of usual names, else, beside a label, the only two without a number in them.
+    They are those `chosen`, else of usual names, else the only two beside a label where neither has a number in it.
 
     Raises:
         UsageError: more than two are chosen, or one twice.
@@ -51,16 +51,17 @@ def _usual(table: Table) -> tuple[str, ...]:
 
 
 def _by_content(table: Table, label: str) -> tuple[str, ...]:
-    """The two columns of text. One alone, which may be numbers with mistakes in them, is left to be told so."""
+    """The only two columns, of text. One alone, or a number among them, leaves a table of numbers with mistakes."""
     rest = [name for name in table.columns if name != label]
     head = [cells for _, cells in islice(table.rows(tuple(map(table.columns.index, rest))), HEAD)]
-    found = tuple(name for name, cells in zip(rest, zip(*head, strict=True), strict=False) if _are_texts(cells))
-    if len(found) > 2:
+    if len(rest) < 2 or not head or not all(map(_are_texts, zip(*head, strict=True))):
+        return ()
+    if len(rest) > 2:
         raise BadInput(
-            f"{table.name} has {len(found)} columns of text, {listed(found)}; name the one to classify, or the two of "
+            f"{table.name} has {len(rest)} columns of text, {listed(rest)}; name the one to classify, or the two of "
             "a pair, with --text-column"
         )
-    return found if len(found) == 2 else ()
+    return tuple(rest)
 
 
 def _are_texts(cells: tuple[object, ...]) -> bool:

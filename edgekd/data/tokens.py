@@ -63,8 +63,7 @@ def read_tokenizer(path: Path) -> "Tokenizer":
     except BadInput:
         raise
     except Exception as error:  # the library raises plain Exception
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"{path}: not a tokenizer ({reason}); copy or save it again") from error
+        raise BadInput(f"{path}: not a tokenizer ({_reason(error)}); copy or save it again") from error
 
 
 def pad_of(tokenizer: "Tokenizer", path: Path, wanted: int | None) -> int:
@@ -155,22 +154,32 @@ def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | N
     """The id of the token that ends each text of a pair and so says of which one a token is: [SEP] of BERT's.
 
     None where the tokenizer numbers the tokens of both 0, as RoBERTa's does, or in a way that ids do not tell: other
-    than 0 up to the first such token and 1 up to the second. Raises BadInput where that is `needed` by the model.
+    than 0 up to the first such token and 1 up to the second. Raises BadInput where that is `needed` by the model, or
+    the tokenizer fails.
     """
-    encoded = _uncut(tokenizer).encode("a", "a")
-    ids, types = list(encoded.ids), list(encoded.type_ids)
-    if 1 not in types:
-        return None
-    first, last = types.index(1), len(ids) - 1
-    ends = [at for at, token in enumerate(ids) if token == ids[-1] and encoded.special_tokens_mask[at]]
-    if types == [0] * first + [1] * (last + 1 - first) and ends == [first - 1, last]:
-        return ids[-1]
-    if needed:
+    try:
+        encoded = _uncut(tokenizer).encode("a", "a")
+    except Exception as error:  # the library raises plain Exception
         raise BadInput(
-            f"{path} does not end each text of a pair with a separator such as [SEP], from which this model's token "
-            "types would be told; give the tokenizer that it was trained with"
+            f"{path}: cannot split a text ({_reason(error)}); give a tokenizer with a token for unknown words"
+        ) from error
+    ids, types = list(encoded.ids), list(encoded.type_ids)
+    if 1 in types:
+        first, last = types.index(1), len(ids) - 1
+        ends = [at for at, token in enumerate(ids) if token == ids[-1] and encoded.special_tokens_mask[at]]
+        if types == [0] * first + [1] * (last + 1 - first) and ends == [first - 1, last]:
+            return ids[-1]
+    if needed:
+        unended, untyped = "does not end each text of a pair with a separator such as [SEP]", "gives no token type 1"
+        raise BadInput(
+            f"{path} {unended if 1 in types else untyped}, but this model tells the two texts of a pair apart by token "
+            "types; give the tokenizer that it was trained with"
         )
     return None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _uncut(tokenizer: "Tokenizer") -> "Tokenizer":

@@ -198,7 +198,9 @@ def make():
 @pytest.mark.parametrize("more", ["[image(100), image(101)]", "[(image(100), -1), (image(101), None)]"])
 def test_unlabelled_samples_and_labels_that_are_none(tmp_path: Path, key: str, more: str) -> None:
     source = factory(tmp_path, UNLABELLED.replace("KEY", key).replace("MORE", more))
-    unlabelled = open_source(source).unlabelled
+    found = open_source(source)
+    unlabelled = found.unlabelled
+    assert found.notes == (("labels of unlabelled samples were not read",) if "-1" in more else ())
     assert unlabelled is not None and unlabelled.labels() is None and unlabelled.name(1) == f"{key}[1]"
     how = Preprocessing(height=6, width=7, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
     manifest = materialise(source, tmp_path / "out", how)

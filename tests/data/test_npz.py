@@ -111,6 +111,12 @@ def test_refused_in_one_sentence(save: Callable[..., str], arrays: dict[str, Any
     assert "\n" not in str(caught.value)
 
 
+def test_only_names_in_lower_case_are_read(save: Callable[..., str]) -> None:
+    source = read_npz(save(x_train=X, y_train=Y, x_Unlabelled=X[..., 0], X_test=X))
+    assert source.unlabelled is None and set(source.parts) == {"train"}
+    assert source.notes == ("arrays not read: 'X_test', 'x_Unlabelled'",)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 200])
 def test_truncated_file(save: Callable[..., str], keep: int) -> None:
     path = Path(save(x_train=X, y_train=Y))

@@ -164,3 +164,30 @@ def test_unlabelled_samples_among_the_labelled_are_sent_to_their_folder(shard: C
     path = shard("data.tar", {"1.png": picture(1), "1.cls": b"1", "2.png": picture(2)})
     with pytest.raises(BadInput, match=r"'data\.tar/2' has no \.cls .*into a folder `unlabelled`"):
         open_source(str(path))
+
+
+@pytest.mark.parametrize("spelling", ["unlabeled", "Unlabelled"])
+def test_the_folder_of_unlabelled_shards_is_found_and_read_like_the_others(
+    shard: Callable[..., Path], tmp_path: Path, spelling: str
+) -> None:
+    shard("train.tar", {"1.png": picture(1), "1.cls": b"1"})
+    (tmp_path / spelling).mkdir()
+    shard(f"{spelling}/0.tar", {"1.png": picture(3), "1.json": b"{}", "2.cls": b"0"})
+    source = open_source(str(tmp_path))
+    assert source.unlabelled is not None and source.unlabelled.count == 1
+    assert source.notes == (
+        "members of shards that were not read: 'json'",
+        "1 samples without an image were passed over",
+    )
+
+
+def test_unlabelled_shards_that_cannot_be_used(shard: Callable[..., Path], tmp_path: Path) -> None:
+    shard("train.tar", {"1.png": picture(1), "1.cls": b"1"})
+    (tmp_path / "Unlabelled").mkdir()
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"no sample of 'Unlabelled' has an image in a shard; known .*png"):
+            open_source(str(tmp_path))
+        shard("Unlabelled/0.tar", {"1.txt": b"a"})
+    (tmp_path / "unlabeled").mkdir()
+    with pytest.raises(BadInput, match="has both 'Unlabelled' and 'unlabeled'; keep one"):
+        open_source(str(tmp_path))

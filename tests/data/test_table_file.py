@@ -112,7 +112,7 @@ PAIRED = {
     "of usual names": ("Premise,label,Hypothesis,genre", "a x,0,b,fiction", (), ("Premise", "Hypothesis")),
     "in the order of the names": ("sentence2,sentence1,label", "b,a x,0", (), ("sentence1", "sentence2")),
     "although sentence is a text": ("idx,question,sentence,label", "1,a x,b,0", (), ("question", "sentence")),
-    "the only two of text": ("id,told,label,asked", "7,a x,0,b", (), ("told", "asked")),
+    "the only two beside the label": ("told,label,asked", "a x,0,b", (), ("told", "asked")),
     "as chosen": ("text,told,label,asked", "c,b,0,a x", ("asked", "told"), ("asked", "told")),
 }
 
@@ -138,6 +138,10 @@ def test_a_column_named_text_is_the_text_alone(write: Write) -> None:
 def test_columns_with_a_number_in_them_or_without_a_label_beside_them_are_no_pair(write: Write) -> None:
     assert "line 2, column 'a': 'x' is not a number" in refusal(write("t.csv", "a,b,label\nx,y,0\nz,1,1\n"))
     assert "line 2, column 'a': 'x' is not a number" in refusal(write("t.csv", "a,b,c\nx,y,0\n"))
+    words = write("t.csv", "age,sex,city,label\n31,f,Bonn,0\n40,m,Ulm,1\n")
+    assert "line 2, column 'sex': 'f' is not a number" in refusal(words)
+    words = write("t.csv", "sex,city,street,age,label\nf,Bonn,Am Hof,31,0\n")
+    assert "line 2, column 'sex': 'f' is not a number" in refusal(words)
     found = read_tables(write("t.csv", "sentence1,sentence2\nx,y\n"), Reading())
     assert (found.text, found.labelled) == (("sentence1", "sentence2"), False)
 
@@ -145,7 +149,7 @@ def test_columns_with_a_number_in_them_or_without_a_label_beside_them_are_no_pai
 def test_a_pair_in_parquet_with_a_cell_that_is_empty(write: Write, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    columns = {"b": ["x", "y"], "idx": [1, 2], "label": [0.5, 4.0], "a": ["z", None]}
+    columns = {"b": ["x", "y"], "label": [0.5, 4.0], "a": ["z", None]}
     parquet.write_table(pyarrow.table(columns).slice(0, 1), tmp_path / "t.parquet")
     part = read_tables(str(tmp_path / "t.parquet"), Reading()).parts["train"]
     assert part.fetch(0) == ("x", "z")

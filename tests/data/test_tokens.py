@@ -98,29 +98,42 @@ def test_the_separator_is_what_ends_both_texts_and_the_first_must_not_hold_it(vo
         encode(("a [SEP] a", "a"))
 
 
+UNENDED = "does not end each text of a pair with a separator"
+
+
 @pytest.mark.parametrize(
-    ("template", "separator"),
+    ("template", "expected"),
     [
         ("[CLS] $A [SEP] $B:1 [SEP]:1", 3),
-        ("$A [SEP] [CLS] $B [SEP]", None),
-        ("$A [SEP] $B:1 [SEP]:1 [CLS]:2", "refused"),  # as XLNet's
-        ("[CLS] $A $B:1 [SEP]:1", "refused"),
-        ("[CLS] $A [SEP] [SEP] $B:1 [SEP]:1", "refused"),
-        ("$A $B:1", "refused"),
+        ("[CLS] $A [SEP] $B [SEP]", "gives no token type 1"),
+        ("$A [SEP] [CLS] $B [SEP]", "gives no token type 1"),
+        ("$A [SEP] $B:1 [SEP]:1 [CLS]:2", UNENDED),  # as XLNet's
+        ("[CLS] $A $B:1 [SEP]:1", UNENDED),
+        ("[CLS] $A [SEP] [SEP] $B:1 [SEP]:1", UNENDED),
+        ("$A $B:1", UNENDED),
     ],
 )
-def test_what_is_no_separator(vocabulary: Path, template: str, separator: int | str | None) -> None:
+def test_what_is_no_separator(vocabulary: Path, template: str, expected: int | str) -> None:
     tokenizer = read_tokenizer(vocabulary)
     special = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single="$A", pair=template, special_tokens=special
     )
-    if separator != "refused":
-        assert separator_of(tokenizer, vocabulary, needed=True) == separator
+    if not isinstance(expected, str):
+        assert separator_of(tokenizer, vocabulary, needed=True) == expected
         return
     assert separator_of(tokenizer, vocabulary, needed=False) is None
-    with pytest.raises(BadInput, match="does not end each text of a pair with a separator"):
+    with pytest.raises(BadInput, match=expected):
         separator_of(tokenizer, vocabulary, needed=True)
+
+
+def test_a_tokenizer_that_cannot_read_a_word(tmp_path: Path) -> None:
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"film": 0, "[PAD]": 1}, unk_token="[UNK]"))
+    with pytest.raises(
+        BadInput, match=r"t\.json: cannot split a text \(WordLevel error: Missing \[UNK\] token"
+    ) as caught:
+        separator_of(words, tmp_path / "t.json", needed=False)
+    assert "\n" not in str(caught.value)
 
 
 def test_lengths_that_the_model_does_not_take_are_refused(vocabulary: Path) -> None:

@@ -138,3 +138,40 @@ def test_refused_in_one_sentence(save: Callable[..., str], changed: dict[str, An
     with pytest.raises(BadInput, match=complaint) as caught:
         open_source(save(**changed))
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, noise: Callable, write_images: Callable) -> Callable[[int, int], Path]:
+    """A folder of 30 labelled and 60 unlabelled images, of which that many of each are no images."""
+
+    def write(labelled: int, unlabelled: int) -> Path:
+        for at, (name, count) in enumerate((("train/a", 15), ("train/b", 15), ("unlabelled", 60))):
+            write_images(tmp_path / "images" / name, noise(count, 4, 4, seed=at))
+        for name, count in (("train/a", labelled), ("unlabelled", unlabelled)):
+            for at in range(count):
+                (tmp_path / "images" / name / f"{at:04d}.png").write_bytes(b"")
+        return tmp_path / "images"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled", "complaint"),
+    [
+        (4, 0, "at least 4 of 30 labelled images cannot be used, more than the 10 % .*train/a/000"),
+        (0, 7, "at least 7 of 60 unlabelled images cannot be used, more than the 10 % .*unlabelled/000"),
+    ],
+)
+def test_neither_labelled_nor_unlabelled_samples_make_up_for_what_fails_of_the_others(
+    damaged: Callable[[int, int], Path], tmp_path: Path, labelled: int, unlabelled: int, complaint: str
+) -> None:
+    with pytest.raises(BadInput, match=complaint):
+        prepared(str(damaged(labelled, unlabelled)), tmp_path / "out", max_skipped=0.1)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_fails_of_both_is_told_together(damaged: Callable[[int, int], Path], tmp_path: Path) -> None:
+    manifest, train = prepared(str(damaged(3, 6)), tmp_path / "out", max_skipped=0.1)
+    assert (manifest.skipped, manifest.unlabelled) == (9, 54) and sum(manifest.counts.values()) == 81
+    assert train.labels is not None and len(train.labels) == len(train) - 54
+    assert any(note.startswith("9 of 90 images were skipped") for note in manifest.notes)
