@@ -153,9 +153,9 @@ def fix_length(tokenizer: "Tokenizer", length: int, pad: int, separator: int | N
 def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | None:
     """The id of the token that ends each text of a pair and so says of which one a token is: [SEP] of BERT's.
 
-    None where the tokenizer numbers the tokens of both 0, as RoBERTa's does, or in a way that ids do not tell: other
-    than 0 up to the first such token and 1 up to the second. Raises BadInput where that is `needed` by the model, or
-    the tokenizer fails.
+    None where the tokenizer numbers the tokens of both 0, as RoBERTa's does: a model that was trained with it has met
+    no other token type. None, too, where ids do not tell the numbers, which are other than 0 up to the first such token
+    and 1 up to the second. Raises BadInput where they are `needed` by the model, or the tokenizer fails.
     """
     try:
         encoded = _uncut(tokenizer).encode("a", "a")
@@ -164,16 +164,16 @@ def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | N
             f"{path}: cannot split a text ({_reason(error)}); give a tokenizer with a token for unknown words"
         ) from error
     ids, types = list(encoded.ids), list(encoded.type_ids)
-    if 1 in types:
-        first, last = types.index(1), len(ids) - 1
-        ends = [at for at, token in enumerate(ids) if token == ids[-1] and encoded.special_tokens_mask[at]]
-        if types == [0] * first + [1] * (last + 1 - first) and ends == [first - 1, last]:
-            return ids[-1]
+    if 1 not in types:
+        return None
+    first, last = types.index(1), len(ids) - 1
+    ends = [at for at, token in enumerate(ids) if token == ids[-1] and encoded.special_tokens_mask[at]]
+    if types == [0] * first + [1] * (last + 1 - first) and ends == [first - 1, last]:
+        return ids[-1]
     if needed:
-        unended, untyped = "does not end each text of a pair with a separator such as [SEP]", "gives no token type 1"
         raise BadInput(
-            f"{path} {unended if 1 in types else untyped}, but this model tells the two texts of a pair apart by token "
-            "types; give the tokenizer that it was trained with"
+            f"{path} does not end each text of a pair with a separator such as [SEP], but this model tells the two "
+            "apart by token types; give the tokenizer that it was trained with"
         )
     return None
 
