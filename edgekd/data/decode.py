@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from edgekd.data.classes import listed
 from edgekd.data.image import DECODE_ERRORS, Fit, fit_image
@@ -74,6 +74,8 @@ def decoded_rows(
         try:
             value = chosen.part.fetch(at)
             return _fitted(value, name, how, tally) if fit is None else fit_image(_as_image(value), fit)
+        except UnidentifiedImageError:  # whose own words hold the whole path
+            return f"{listed([name])} (no known kind of image)"
         except DECODE_ERRORS as error:
             reason = "".join(c for c in " ".join(str(error).split()) if c.isprintable())
             return f"{listed([name])} ({type(error).__name__}: {reason[:120]})"
