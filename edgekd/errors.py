@@ -46,6 +46,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text).rstrip()
 
 
+def reason_of(error: Exception, longest: int = 200) -> str:
+    """Return the first line of what another library raised, or its type where it says nothing; cut to `longest`."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known name, or the known names where none is near."""
     names = sorted(known)

@@ -16,9 +16,9 @@ from edgekd.data.reading import Encode, Reading, Text
 from edgekd.data.source import Part
 from edgekd.data.table_file import read_tables
 from edgekd.data.tokens import fix_length, pad_of, read_tokenizer, separator_of, settle_length, tokenizer_file
-from edgekd.errors import BadInput, UsageError
+from edgekd.errors import BadInput, UsageError, reason_of
 from edgekd.formats.architecture import architecture_metadata
-from edgekd.formats.encoder_directory import Encoder
+from edgekd.formats.encoder_directory import has_token_types
 from edgekd.formats.read import LoadedModel
 from edgekd.input_options import resolve_preprocessing
 from edgekd.preprocessing import Preprocessing, Tokens
@@ -113,7 +113,7 @@ def _settle_text(plan: Recipe, teacher: LoadedModel) -> _Text | None:
     pad = pad_of(tokenizer, path, teacher.metadata.get("pad"))
     texts = _spread(table.parts["train"]) if table else iter(())
     pair = table.text if table and len(table.text) == 2 else ()
-    separator = separator_of(tokenizer, path, needed=_has_token_types(teacher.module)) if pair else None
+    separator = separator_of(tokenizer, path, needed=has_token_types(teacher.module)) if pair else None
     length, why = settle_length(
         tokenizer,
         texts,
@@ -161,12 +161,8 @@ def _fails(module: nn.Module, ids: torch.Tensor) -> str | None:
         with torch.inference_mode():
             module(ids)
     except Exception as error:  # modules and runtimes raise anything
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        return reason_of(error, 120)
     return None
-
-
-def _has_token_types(module: nn.Module) -> bool:
-    return isinstance(module, Encoder) and module.has_token_types
 
 
 def _fixed(teacher: LoadedModel) -> int | None:

@@ -23,10 +23,14 @@ class Choice:
     unlabelled: Chosen | None
 
     @property
+    def further(self) -> int:
+        """How many samples have no label although the others have."""
+        return 0 if self.unlabelled is None else len(self.unlabelled.indices)
+
+    @property
     def count(self) -> int:
         """Of all samples, before any is skipped or removed."""
-        extra = () if self.unlabelled is None else (self.unlabelled,)
-        return sum(len(chosen.indices) for chosen in (*self.splits.values(), *extra))
+        return sum(len(chosen.indices) for chosen in self.splits.values()) + self.further
 
 
 def choose(source: Source, seed: int, target_shape: tuple[int, ...] | None, how: Preprocessing) -> Choice:

@@ -103,8 +103,7 @@ def materialise(
     choice = choose(found, seed, target_shape, how)
     shape = how.shape if how.identity else (*how.shape[1:], how.shape[0])
     dtype: Literal["uint8", "float32", "int64"] = how.dtype if how.identity else "uint8"
-    further = 0 if choice.unlabelled is None else len(choice.unlabelled.indices)
-    tally = Tally(choice.count, max_skipped, _WHAT.get(found.kind, "images"), further)
+    tally = Tally(choice.count, max_skipped, _WHAT.get(found.kind, "images"), choice.further)
     _check_room(folder, tally.total * int(np.prod(shape)) * np.dtype(dtype).itemsize)
     _clear(folder)
     with ExitStack() as stack:

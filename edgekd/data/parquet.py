@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.data.reading import Table
-from edgekd.errors import BadInput, UsageError
+from edgekd.errors import BadInput, UsageError, reason_of
 
 BATCH = 1024
 
@@ -44,5 +44,5 @@ def read_parquet(path: Path, known: Collection[str]) -> Table:
 
 
 def _damaged(path: Path, error: Exception) -> BadInput:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    reason = reason_of(error)
     return BadInput(f"{str(path)!r} cannot be read as Parquet: {reason}")

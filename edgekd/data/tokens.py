@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.data.reading import Encode, Text
-from edgekd.errors import BadInput, UsageError
+from edgekd.errors import BadInput, UsageError, reason_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -63,7 +63,7 @@ def read_tokenizer(path: Path) -> "Tokenizer":
     except BadInput:
         raise
     except Exception as error:  # the library raises plain Exception
-        raise BadInput(f"{path}: not a tokenizer ({_reason(error)}); copy or save it again") from error
+        raise BadInput(f"{path}: not a tokenizer ({reason_of(error)}); copy or save it again") from error
 
 
 def pad_of(tokenizer: "Tokenizer", path: Path, wanted: int | None) -> int:
@@ -161,7 +161,7 @@ def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | N
         encoded = _uncut(tokenizer).encode("a", "a")
     except Exception as error:  # the library raises plain Exception
         raise BadInput(
-            f"{path}: cannot split a text ({_reason(error)}); give a tokenizer with a token for unknown words"
+            f"{path}: cannot split a text ({reason_of(error)}); give a tokenizer with a token for unknown words"
         ) from error
     ids, types = list(encoded.ids), list(encoded.type_ids)
     if 1 not in types:
@@ -176,10 +176,6 @@ def separator_of(tokenizer: "Tokenizer", path: Path, *, needed: bool) -> int | N
             "apart by token types; give the tokenizer that it was trained with"
         )
     return None
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _uncut(tokenizer: "Tokenizer") -> "Tokenizer":

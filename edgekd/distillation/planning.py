@@ -12,7 +12,7 @@ from edgekd.defaults import EPOCHS
 from edgekd.distillation.gradual import RECOVERY_SHARE
 from edgekd.distillation.tuning import TRIAL_SHARE
 from edgekd.errors import UsageError
-from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, parse_losses
+from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, needs_labels, parse_losses
 from edgekd.preprocessing import Preprocessing
 from edgekd.recipe import Recipe
 from edgekd.students.student import Student
@@ -87,7 +87,7 @@ def plan_training(
 def _check_reach(losses: Sequence[WeightedLoss], data: TrainingData) -> None:
     """Refuse losses of which none teaches on what has no label. Raises UsageError."""
     taught = [loss.name for loss in losses if loss.weight and loss.name != LABELS]
-    if data.unlabelled and all(name in OUTPUT_LOSSES and OUTPUT_LOSSES[name].needs_labels for name in taught):
+    if data.unlabelled and all(map(needs_labels, taught)):
         raise UsageError(
             f"--loss {' and '.join(taught) or LABELS} needs labels, so nothing would teach on the {data.unlabelled} "
             "training samples without; add standardised_logits, or leave those samples out"

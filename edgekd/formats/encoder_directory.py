@@ -9,12 +9,12 @@ import inspect
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.errors import BadInput, UsageError, did_you_mean, reason_of
 from edgekd.formats.identify import FileKind, identify, weights_in
 from edgekd.formats.quiet import quiet_torch
 from edgekd.formats.state_dict import read_checkpoint
@@ -65,16 +65,18 @@ class Encoder(nn.Module):
         logits: Tensor = self.classifier(input_ids=ids, **given).logits
         return logits
 
-    @property
-    def has_token_types(self) -> bool:
-        """Whether it tells the two texts of a pair apart by more than the token between them, as BERT does."""
-        types = getattr(self.classifier.config, "type_vocab_size", None) or 0
-        return types > 1 and "token_type_ids" in inspect.signature(self.classifier.forward).parameters
+
+def has_token_types(module: nn.Module) -> TypeGuard[Encoder]:
+    """Whether it is an `Encoder` that tells the two texts of a pair apart by more than the token between them."""
+    if not isinstance(module, Encoder):
+        return False
+    types = getattr(module.classifier.config, "type_vocab_size", None) or 0
+    return types > 1 and "token_type_ids" in inspect.signature(module.classifier.forward).parameters
 
 
 def of_pairs(module: nn.Module, separator: int | None) -> nn.Module:
     """The module for pairs whose texts end with the id `separator`: an `Encoder` that tells them apart is told so."""
-    if separator is None or not isinstance(module, Encoder) or not module.has_token_types:
+    if separator is None or not has_token_types(module):
         return module
     return Encoder(module.classifier, module.pad, separator).eval()
 
@@ -155,7 +157,7 @@ def _build(root: Path, config: dict[str, Any]) -> nn.Module:
             build: Any = transformers.AutoModelForSequenceClassification.from_config
             module: nn.Module = build(settled, attn_implementation="eager", trust_remote_code=False)
     except Exception as error:  # transformers raises anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise BadInput(f"{root}: transformers cannot build a text classifier of this ({reason})") from error
     finally:
         log.setLevel(level)

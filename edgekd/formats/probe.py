@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, TensorArgument
 
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, reason_of
 from edgekd.formats.batch import frozen_batch
 
 TOLERANCE = 1e-4
@@ -73,7 +73,7 @@ def check_batches(path: Path, rebuilt: fx.GraphModule, inputs: tuple[torch.Tenso
         alone = [run(rebuilt, tuple(value[index : index + 1] for value in rows)) for index in range(max(BATCHES))]
         joined = {size: run(rebuilt, tuple(value[:size] for value in rows)) for size in BATCHES[1:]}
     except Exception as error:  # every operator fails with its own kind of exception
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        reason = reason_of(error, 120)
         raise frozen_batch(path, name, reason) from error
     for size, outputs in joined.items():
         for index, output in enumerate(outputs):

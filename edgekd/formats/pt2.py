@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, reason_of
 from edgekd.formats.pt2_json import checked_program
 from edgekd.formats.pt2_weights import RawTensors, from_config, from_pickle
 from edgekd.formats.quiet import quiet_torch
@@ -217,7 +217,7 @@ def _load(path: Path, archive: io.BytesIO) -> ExportedProgram:
         with quiet_torch():
             program = torch.export.load(archive)
     except Exception as error:  # the deserializer fails with whatever the program led it to
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise BadInput(
             f"{path}: torch {torch.__version__} cannot read this program ({reason}); export it again"
         ) from error

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.export.graph_signature import InputKind, TensorArgument
 
-from edgekd.errors import BadInput, UsageError
+from edgekd.errors import BadInput, UsageError, reason_of
 from edgekd.formats.batch import free_batch
 from edgekd.formats.encoder_directory import read_encoder
 from edgekd.formats.guess_architecture import guess_architecture
@@ -81,7 +81,7 @@ def _read_program(kind: FileKind, arch: str | None, trust: bool) -> LoadedModel:
     try:
         reference = run(program.module(), inputs)
     except Exception as error:  # every operator fails with its own kind of exception
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise BadInput(f"{path}: the program fails on its own example input ({reason}); export it again") from error
     module = rebuild(path, program)
     node = next(node for node in program.graph.nodes if node.name == tensors[0].name)

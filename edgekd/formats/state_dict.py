@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, reason_of
 from edgekd.formats.architecture import build_architecture
 from edgekd.formats.identify import FileKind
 from edgekd.formats.zip_members import open_archive, shown
@@ -103,7 +103,7 @@ def _read_torch(path: Path, kind: FileKind) -> Any:
         with path.open("rb") as file:
             return torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load fails with whatever the bytes led it to
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise BadInput(f"{path}: cannot be read as a state dict ({reason}); copy or save it again") from error
 
 

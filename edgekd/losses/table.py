@@ -96,6 +96,11 @@ def find_loss(name: str) -> OutputLoss | FeatureLoss:
     return known[name]
 
 
+def needs_labels(name: str) -> bool:
+    """Whether the loss of that name compares outputs in the light of labels, and so leaves out what has none."""
+    return name in OUTPUT_LOSSES and OUTPUT_LOSSES[name].needs_labels
+
+
 def parse_losses(texts: Sequence[str]) -> tuple[WeightedLoss, ...]:
     """Return the losses that texts such as "decoupled", "attention_transfer=300" or "labels=0.5" name, in order.
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, reason_of
 from edgekd.formats.architecture import build_architecture
 
 PROPOSALS = (
@@ -118,7 +118,7 @@ def _check_runs(module: nn.Module, spec: str, example: Tensor) -> None:
         with torch.no_grad():
             module(example[:1])
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = reason_of(error)
         raise BadInput(
             f"the student {spec} does not run on inputs of shape {tuple(example.shape[1:])} ({reason}); choose another "
             "with --student"

@@ -14,7 +14,7 @@ from torch import nn
 from edgekd.errors import UsageError
 from edgekd.formats.outputs import outputs_of
 from edgekd.losses.mutual import mutual
-from edgekd.losses.table import FEATURE_LOSSES, LABEL_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss
+from edgekd.losses.table import FEATURE_LOSSES, LABEL_LOSSES, LABELS, OUTPUT_LOSSES, WeightedLoss, needs_labels
 from edgekd.training.evaluate import joined
 from edgekd.training.mixing import mixed_targets
 from edgekd.training.taps import Taps
@@ -168,7 +168,7 @@ def check_losses(losses: Sequence[WeightedLoss], *, taught: bool, labelled: bool
             raise UsageError(f"--loss {name} needs a teacher")
         if name in FEATURE_LOSSES and not paired:
             raise UsageError(f"--loss {name} matches layers, and no pair of layers was found; name some with --pair")
-        if name in OUTPUT_LOSSES and OUTPUT_LOSSES[name].needs_labels:
+        if needs_labels(name):
             if not labelled:
                 raise UsageError(f"--loss {name} needs labels, which the data do not have; use standardised_logits")
             if mixed:

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgekd.errors import BadInput, UsageError
 from edgekd.losses.layers import Suiting
-from edgekd.losses.table import FEATURE_LOSSES, LABELS, OUTPUT_LOSSES
+from edgekd.losses.table import FEATURE_LOSSES, LABELS, needs_labels
 from edgekd.training.checkpoint import Ledger, State
 from edgekd.training.data import TrainingData
 from edgekd.training.evaluate import autocast
@@ -207,7 +207,7 @@ def _notes(plan: Plan, data: TrainingData, lesson: Lesson) -> list[str]:
         notes += [
             f"{loss.name} needs labels, so it teaches on the {len(data.train) - data.unlabelled} samples that have one"
             for loss in plan.losses
-            if loss.name in OUTPUT_LOSSES and OUTPUT_LOSSES[loss.name].needs_labels
+            if needs_labels(loss.name)
         ]
     if data.preprocessing.identity and plan.augment != "none":
         notes.append(

@@ -78,7 +78,7 @@ class ViewReader:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="edgekd-views")
         self._ahead: tuple[int, Future[View]] | None = None
         self._order = lru_cache(maxsize=2)(lambda epoch: sample_order(len(split), seed=plan.seed, epoch=epoch))
-        known = len(split) if split.labels is None else len(split.labels)
+        known = len(split.labelled_part())
         self._labelled = known if known < len(split) else None
         self._pairs = lru_cache(maxsize=2)(
             lambda epoch: draw_pairs(
