@@ -1,6 +1,7 @@
 """Stage 4: the float model under every scheme; each candidate is loaded and run before it counts."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,10 @@ def quantize(
     Raises:
         BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled).
     """
-    calibration, notes = _calibration(data, preprocessing, calibration_images, classes, seed)
+    calibration, notes = _calibration(data, preprocessing, calibration_images, classes, seed, folder)
     inputs = sample_inputs(SIGNAL_INPUTS, preprocessing.shape, preprocessing.dtype)
     if calibration is not None:
-        inputs = calibration.inputs[:SIGNAL_INPUTS]
+        inputs = calibration.part(0, SIGNAL_INPUTS)
     reference = predict_all(model, [inputs])
     files: list[SchemeFile] = []
     skipped: dict[str, str] = {}
@@ -80,7 +81,7 @@ def quantize(
 
 
 def _calibration(
-    data: Path | None, preprocessing: Preprocessing, count: int, classes: int, seed: int
+    data: Path | None, preprocessing: Preprocessing, count: int, classes: int, seed: int, tables: Path
 ) -> tuple[CalibrationData | None, tuple[str, ...]]:
     """A seeded sample of the training split; of images checked against the range of what the teacher was scored on.
 
@@ -90,17 +91,19 @@ def _calibration(
         return None, ()
     train, scored = open_split(data, "train"), open_split(data, "val")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
-    inputs = normalise(np.asarray(train.inputs[chosen]), preprocessing)
-    seen = normalise(np.asarray(scored.inputs[:count]), preprocessing)
+    prepare = partial(normalise, how=preprocessing)
+    calibration = CalibrationData(train.inputs, chosen, prepare, tables)
     labels = train.labels
     by_class = labels is not None and labels.dtype.kind != "f" and len(labels) == len(train)
     warnings = check_calibration(
-        inputs,
+        calibration,
         np.asarray(labels, np.int64)[chosen] if by_class else None,
         classes=classes,
-        teacher_range=None if preprocessing.identity else (float(seen.min()), float(seen.max())),
+        teacher_range=None
+        if preprocessing.identity
+        else CalibrationData(scored.inputs[:count], prepare=prepare).value_range(),
     )
-    return CalibrationData(inputs), warnings
+    return calibration, warnings
 
 
 def _write(

@@ -204,7 +204,7 @@ def test_what_does_not_apply_is_skipped_with_a_reason_and_no_file(digits: Digits
 
 @pytest.mark.parametrize("poison", ["zeros", "unscaled"])
 def test_the_floor_of_signal_catches_what_slipped_through(digits: Digits, tmp_path: Path, poison: str) -> None:
-    images = digits.calibration.inputs
+    images = digits.calibration.source
     images = np.zeros_like(images) if poison == "zeros" else images * np.float32(255)
     out = tmp_path / "int8.onnx"
     SCHEMES["int8_static"](digits.model, out, calibration=CalibrationData(images), numerics=ARM)
@@ -242,7 +242,7 @@ def test_a_graph_that_cannot_be_quantized_is_one_sentence_and_no_file(digits: Di
 
 def test_the_same_bytes_in_two_processes(digits: Digits, tmp_path: Path) -> None:
     """Sets of strings are ordered by a hash that differs from process to process; the file must not show it."""
-    np.save(tmp_path / "calibration.npy", digits.calibration.inputs[:40])
+    np.save(tmp_path / "calibration.npy", digits.calibration.source[:40])
     program = (
         "import sys, numpy as np; from pathlib import Path; from edgekd.device import Numerics\n"
         "from edgekd.schemes.calibration import CalibrationData; from edgekd.schemes.table import SCHEMES\n"
