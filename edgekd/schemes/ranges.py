@@ -92,7 +92,7 @@ def float_tensors(graph: onnx.ModelProto) -> dict[str, int]:
 
 def _extremes(graph: onnx.ModelProto, data: CalibrationData) -> dict[str, tuple[float, float]]:
     """The least and the greatest value of every tensor, which the graph itself reduces them to."""
-    names = sorted(float_tensors(graph))
+    names = list(float_tensors(graph))
     reduced = onnx.ModelProto()
     reduced.CopyFrom(graph)
     del reduced.graph.output[:]
@@ -140,7 +140,7 @@ def _groups(sizes: dict[str, int]) -> Iterator[list[str]]:
     """Names in groups whose tensors fit into `GROUP_MIB` together."""
     group: list[str] = []
     held = 0
-    for name in sorted(sizes):
+    for name in sizes:
         size = 4 * sizes[name]
         if group and held + size > GROUP_MIB * 2**20:
             yield group
