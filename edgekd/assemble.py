@@ -76,6 +76,7 @@ def assemble_report(facts: RunFacts) -> Report:
             "shipped": shipped,
         },
         candidates=facts.choice.candidates,
+        ladder=facts.quantized.ladder,
         budgets=outcomes,
         distillation=facts.distilled.distillation,
         judgement=facts.distilled.judgement,

@@ -112,15 +112,17 @@ def _outputs(path: Path, split: Split, runtime: str, target: Target) -> npt.NDAr
 
 
 def scored_splits(data: Path, loaded: Path, task: Task) -> dict[str, Split]:
-    """Validation and test; where there are no labels, the teacher's own word takes their place."""
-    splits: dict[str, Split] = {}
-    for name in _SCORED:
-        split = open_split(data, name)
-        if split.labels is None:
-            said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
-            split = Split(split.inputs, task.truth_of(said))
-        splits[name] = split
-    return splits
+    """Validation and test, each as `scored_split`."""
+    return {name: scored_split(data, loaded, task, name) for name in _SCORED}
+
+
+def scored_split(data: Path, loaded: Path, task: Task, name: SplitName) -> Split:
+    """A split with labels; where there are none, the teacher's own word takes their place."""
+    split = open_split(data, name)
+    if split.labels is not None:
+        return split
+    said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
+    return Split(split.inputs, task.truth_of(said))
 
 
 def write_one_input(path: Path, splits: dict[str, Split], preprocessing: Preprocessing) -> Path:
