@@ -4,6 +4,7 @@ import platform
 
 from edgekd.device import Numerics
 from edgekd.schemes.fp32 import fp32
+from edgekd.schemes.int8_corrected import int8_corrected
 from edgekd.schemes.int8_dynamic import int8_dynamic
 from edgekd.schemes.int8_static import int8_static
 from edgekd.schemes.scheme import Scheme
@@ -21,6 +22,7 @@ def twin_numerics(numerics: Numerics, machine: str | None = None) -> Numerics | 
 
 SCHEMES: dict[str, Scheme] = {
     "fp32": fp32,
+    "int8_corrected": int8_corrected,
     "int8_dynamic": int8_dynamic,
     "int8_static": int8_static,
 }
