@@ -1,6 +1,7 @@
 """The schemes by name."""
 
 from edgekd.schemes.fp32 import fp32
+from edgekd.schemes.int8_corrected import int8_corrected
 from edgekd.schemes.int8_dynamic import int8_dynamic
 from edgekd.schemes.int8_mixed import int8_mixed
 from edgekd.schemes.int8_searched import int8_searched
@@ -9,6 +10,7 @@ from edgekd.schemes.scheme import Scheme
 
 SCHEMES: dict[str, Scheme] = {
     "fp32": fp32,
+    "int8_corrected": int8_corrected,
     "int8_dynamic": int8_dynamic,
     "int8_static": int8_static,
     "int8_mixed": int8_mixed,
