@@ -25,6 +25,7 @@ from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
 
 PI = resolve("raspberry-pi-4").profile
+N100 = resolve("intel-n100").profile
 HOW = Preprocessing(height=4, width=4, channels=1, mean=(0.5,), std=(0.5,))
 
 
@@ -267,7 +268,9 @@ def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, sam
         assert candidate.session == {"threads": threads}
 
 
-@pytest.mark.parametrize(("machine", "board", "marked"), [("x86_64", PI, True), ("aarch64", PI, False)])
+@pytest.mark.parametrize(
+    ("machine", "board", "marked"), [("x86_64", PI, True), ("aarch64", PI, False), ("x86_64", N100, False)]
+)
 def test_scores_of_signed_activations_say_where_they_were_taken(
     model, splits, same_cost, monkeypatch, machine, board, marked
 ):
