@@ -67,15 +67,24 @@ def import_runtime(name: str) -> Any:
 
 
 def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Session:
-    """Load an ONNX file on ONNX Runtime's CPU provider; `options` are session config entries, by their key."""
+    """Load an ONNX or ORT file on ONNX Runtime's CPU provider.
+
+    `options` are `arena`, `memory_pattern` and `prepacking`, all true unless said otherwise, `threads`, which goes
+    before the argument, and session config entries by their key.
+    """
     onnxruntime = import_runtime("onnxruntime")
     onnxruntime.set_default_logger_severity(3)
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
+    entries = dict(options)
+    settings.intra_op_num_threads = used = int(entries.pop("threads", threads))
+    settings.enable_cpu_mem_arena = bool(entries.pop("arena", True))
+    settings.enable_mem_pattern = bool(entries.pop("memory_pattern", True))
+    if not entries.pop("prepacking", True):
+        entries["session.disable_prepacking"] = "1"
     settings.inter_op_num_threads = 1
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = 3
-    for key, value in options.items():
+    for key, value in entries.items():
         settings.add_session_config_entry(key, str(value))
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     inputs = tuple(
@@ -85,24 +94,23 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Sessio
     names = [i.name for i in inputs]
     return Session(
         inputs,
-        {"intra_op_num_threads": threads, **options},
+        {"intra_op_num_threads": used, **{key: value for key, value in options.items() if key != "threads"}},
         lambda feeds: session.run(None, dict(zip(names, feeds, strict=True))),
     )
 
 
 def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
-    """Load an ONNX file on OpenVINO's CPU plugin, tuned for latency; `options` are plugin properties.
+    """Load an ONNX file on OpenVINO's CPU plugin, tuned for latency; `options` are plugin properties, and `threads`.
 
     Precision is pinned to f32: on CPUs with bf16 the plugin would otherwise round every float layer unasked.
     """
     openvino = import_runtime("openvino")
-
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": int(options.get("threads", threads)),
         "INFERENCE_PRECISION_HINT": "f32",
-        **options,
+        **{key: value for key, value in options.items() if key != "threads"},
     }
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     inputs = tuple(

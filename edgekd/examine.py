@@ -88,18 +88,23 @@ def examine(path: Path, timed: Path, runtime: str, target: Target, *, teacher: F
 
 def _for_target(estimate: Prediction, here: Bench) -> dict[str, Any]:
     if estimate.target == HOST:
-        steady = here.memory.steady_kib
-        memory = Number(value=steady, low=steady, high=steady, unit="KiB", word="measured", place=HOST, n=1)
-        return {
-            "latency_p50_ms": here.latency.p50_ms,
-            "latency_p95_ms": here.latency.p95_ms,
-            "peak_memory_kib": memory,
-        }
+        return for_host(here)
     # The predictor does not tell the median from the tail; its interval covers both.
     return {
         "latency_p50_ms": estimate.latency_ms,
         "latency_p95_ms": estimate.latency_ms,
         "peak_memory_kib": estimate.peak_memory_kib,
+    }
+
+
+def for_host(here: Bench) -> dict[str, Number]:
+    """The figures for the target, where that is this machine."""
+    steady = here.memory.steady_kib
+    memory = Number(value=steady, low=steady, high=steady, unit="KiB", word="measured", place=HOST, n=1)
+    return {
+        "latency_p50_ms": here.latency.p50_ms,
+        "latency_p95_ms": here.latency.p95_ms,
+        "peak_memory_kib": memory,
     }
 
 
@@ -125,10 +130,10 @@ def scored_split(data: Path, loaded: Path, task: Task, name: SplitName) -> Split
     return Split(split.inputs, task.truth_of(said))
 
 
-def write_one_input(path: Path, splits: dict[str, Split], preprocessing: Preprocessing) -> Path:
+def write_one_input(path: Path, data: Path | None, preprocessing: Preprocessing) -> Path:
     """Write the first test input, or where there are no data a made-up one, as (1, ...): the same for every file."""
-    if splits:
-        value = normalise(np.asarray(splits["test"].inputs[:1]), preprocessing)
+    if data is not None:
+        value = normalise(np.asarray(open_split(data, "test").inputs[:1]), preprocessing)
     else:
         value = sample_inputs(1, preprocessing.shape, preprocessing.dtype)
     np.save(path, value)

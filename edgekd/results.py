@@ -64,6 +64,22 @@ class Candidate(Figures):
     sqnr_db: float | None = None
     """Signal to quantization noise of the logits against the float model, in decibels."""
     operators: dict[str, int] = {}
+    pareto: bool = False
+    """Whether no other candidate is at least as good in score, latency and memory, and better in one of them."""
+    scored_on: str | None = None
+    """Architecture that the score was taken on, where its integer kernels round otherwise than the target's."""
+
+
+class SessionTrial(Record):
+    """One way to run what ships, weighed and timed on the host against the runtime's usual session."""
+
+    session: dict[str, Any]
+    """Options that differ from the usual ones; `file` is what was loaded where that is not model.onnx."""
+    peak_memory_kib: Number | None = None
+    cost: Number | None = None
+    """CPU time of one inference relative to the usual session; of other threads, the 10th percentile of wall time."""
+    taken: bool = False
+    reason: str
 
 
 class Parity(Record):
@@ -150,6 +166,8 @@ class Report(Record):
     candidates: tuple[Candidate, ...]
     ladder: tuple[LadderStep, ...] = ()
     """int8 schemes of rising effort, as far as they were tried."""
+    sessions: tuple[SessionTrial, ...] = ()
+    """What was tried of the runtime's options for what ships; all of it on the host."""
     budgets: tuple[BudgetOutcome, ...]
     distillation: Distillation | None = None
     judgement: Judgement | None = None

@@ -5,14 +5,19 @@ from pathlib import Path
 
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
+from edgekd.examine import write_one_input
+from edgekd.figures import Number
 from edgekd.following import Follower
 from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
 from edgekd.places.environment import environment
+from edgekd.places.host import compare
 from edgekd.preflight import rung_names, runtime_names, scheme_names
-from edgekd.progress import Listener
+from edgekd.progress import Listener, Tick
 from edgekd.recipe import TRAINING_FIELDS, Recipe
+from edgekd.results import Candidate
 from edgekd.stages.benchmark import Benchmarked, benchmark, contend
 from edgekd.stages.choose import Choice, choose
+from edgekd.stages.configure import Configured, configure
 from edgekd.stages.distill import Distilled, distill, skip_distillation, trained_modules
 from edgekd.stages.export import Exports, export
 from edgekd.stages.load import Loaded, load, reopen_teacher
@@ -23,6 +28,8 @@ from edgekd.units import parse_seconds
 from edgekd.workspace import Finished, Workspace
 
 BENCH_SECONDS = 2.0
+DUEL_SECONDS = 8.0
+"""For two candidates that BENCH_SECONDS each did not tell apart."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +167,22 @@ class Run:
 
         return self.workspace.stage("benchmark", made_from, Benchmarked, work)
 
-    def choose(self, benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
+    def choose(
+        self, loaded: Finished[Loaded], quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]
+    ) -> Finished[Choice]:
         budgets = parse_budgets(self.plan.budget)
         found = benchmarked.record
 
-        def work(_folder: Path) -> Choice:
+        def work(folder: Path) -> Choice:
+            inputs = write_one_input(folder / "input.npy", _data_of(loaded), loaded.record.preprocessing)
+
+            def duel(one: Candidate, other: Candidate) -> Number:
+                self.listen(Tick("duel", 0, 1, f"{one.id} against {other.id}"))
+                a, b = (quantized.folder / (c.timed_as or c.file) for c in (one, other))
+                return compare(
+                    a, b, runtime_a=one.runtime, runtime_b=other.runtime, inputs=inputs, min_seconds=DUEL_SECONDS
+                )
+
             return choose(
                 found.candidates,
                 rejected=found.rejected,
@@ -172,26 +190,44 @@ class Run:
                 teacher=found.models["teacher"].score,
                 target=self.profile.name,
                 budgets=budgets,
+                duel=duel,
             )
 
         made_from = [benchmarked.digest, [b.model_dump() for b in budgets]]
         return self.workspace.stage("choose", made_from, Choice, work)
+
+    def configure(
+        self, loaded: Finished[Loaded], quantized: Finished[Quantized], choice: Finished[Choice]
+    ) -> Finished[Configured]:
+        def work(folder: Path) -> Configured:
+            return configure(
+                folder,
+                chosen=choice.record.chosen,
+                files=quantized.folder,
+                profile=self.profile,
+                inputs=write_one_input(folder / "input.npy", _data_of(loaded), loaded.record.preprocessing),
+                seconds=BENCH_SECONDS,
+                listen=self.listen,
+            )
+
+        return self.workspace.stage("configure", [choice.digest], Configured, work)
 
     def package(
         self,
         loaded: Finished[Loaded],
         exports: Finished[Exports],
         quantized: Finished[Quantized],
-        choice: Finished[Choice],
+        configured: Finished[Configured],
     ) -> Finished[Packaged]:
-        chosen = choice.record.chosen
-        made_from = [choice.digest, self.plan.model_dump(mode="json")]
+        chosen = configured.record.chosen
+        made_from = [configured.digest, self.plan.model_dump(mode="json")]
 
         def work(folder: Path) -> Packaged:
             return package(
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
+                optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
                 classes=loaded.record.classes,
                 data=_data_of(loaded),

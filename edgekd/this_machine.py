@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from edgekd.device import DeviceProfile, LatencyConstants, Numerics, Rates, RuntimeName, RuntimeOnDevice
+from edgekd.device import DeviceProfile, LatencyConstants, Rates, RuntimeName, RuntimeOnDevice
 
 _ISA_FLAGS = ("asimd", "asimddp", "i8mm", "fphp", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni")
 _CEILINGS = {"1.31": (26, 13), "1.23": (23, 11)}
@@ -30,27 +30,22 @@ def host_profile() -> DeviceProfile:
         core=platform.machine(),
         cores=cores,
         clock_ghz=clock,
-        isa=tuple(flag for flag in _ISA_FLAGS if flag in flags),
+        isa=(_architecture(), *(flag for flag in _ISA_FLAGS if flag in flags)),
         memory_mib=psutil.virtual_memory().total // 2**20,
         runtimes=runtimes,
-        numerics=numerics_for(platform.machine(), flags),
         latency=_rough_constants(flags, cores, clock),
         sources={
             **dict.fromkeys(("soc", "core", "cores", "clock_ghz", "isa", "memory_mib"), read),
-            "numerics": "read from this machine; rules of ONNX Runtime's documentation, Quantize ONNX Models",
             **{f"runtimes.{name}": "installed version; ceilings tried with models of one node" for name in runtimes},
             **dict.fromkeys(("latency", "latency.fp32", "latency.int8"), guess),
         },
     )
 
 
-def numerics_for(machine: str, flags: frozenset[str]) -> Numerics:
-    """Return how int8 is stored for a CPU: 64-bit Arm takes signed activations; x86 unsigned ones, and 7-bit weights
-    where it has no VNNI, because its 16-bit sums saturate (ONNX Runtime's documentation of quantization)."""
-    if machine.lower() in ("aarch64", "arm64"):
-        return Numerics(activations="int8", per_channel=True, reduce_range=False)
-    vnni = bool(flags & {"avx512_vnni", "avx_vnni"})
-    return Numerics(activations="uint8", per_channel=True, reduce_range=not vnni)
+def _architecture() -> str:
+    """Name of the instruction set, which systems spell in several ways."""
+    machine = platform.machine().lower()
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
 
 
 def _cpu_flags() -> frozenset[str]:

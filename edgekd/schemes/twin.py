@@ -23,7 +23,9 @@ def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:
     twin = onnx.ModelProto()
     twin.CopyFrom(graph)
     signed = _signed_zero_points(graph)
-    made_by_quantizing = {node.output[0] for node in twin.graph.node if node.op_type == "QuantizeLinear"}
+    constants = {one.name for one in graph.graph.initializer}
+    quantizing = [n for n in graph.graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in constants]
+    made_by_quantizing = {node.output[0] for node in quantizing}
     for node in twin.graph.node:
         of_activation = node.op_type == "QuantizeLinear" or (node.input[:1] and node.input[0] in made_by_quantizing)
         if of_activation and node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[2] in signed:
@@ -40,6 +42,8 @@ _SUFFIX = "_unsigned"
 
 def _signed_zero_points(graph: onnx.ModelProto) -> set[str]:
     """Names of the int8 zero points that activations are quantized with; those of weights stay."""
-    signed = {one.name for one in graph.graph.initializer if one.data_type == onnx.TensorProto.INT8}
-    quantizing = [node for node in graph.graph.node if node.op_type == "QuantizeLinear" and len(node.input) > 2]
-    return {node.input[2] for node in quantizing} & signed
+    kinds = {one.name: one.data_type for one in graph.graph.initializer}
+    # Some quantizers leave weights as floats behind a QuantizeLinear.
+    quantizing = [node for node in graph.graph.node if node.op_type == "QuantizeLinear" and node.input[0] not in kinds]
+    names = {node.input[2] for node in quantizing if len(node.input) > 2}
+    return {name for name in names if kinds.get(name) == onnx.TensorProto.INT8}

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import platform
 import tempfile
 from pathlib import Path
+
+import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
@@ -16,6 +19,7 @@ from edgekd.progress import Listener, Tick
 from edgekd.record import Record
 from edgekd.results import Candidate, SchemeFile
 from edgekd.runtimes import RUNTIMES
+from edgekd.schemes.twin import needs_twin
 from edgekd.tasks.task import Floats, Task
 from edgekd.workspace import file_sha256
 
@@ -82,7 +86,7 @@ def benchmark(
     """
     splits = scored_splits(data, loaded, task) if data else {}
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        inputs = write_one_input(Path(folder) / "input.npy", splits, preprocessing)
+        inputs = write_one_input(Path(folder) / "input.npy", data, preprocessing)
         target = Target(profile, preprocessing, task, splits, inputs, seconds)
         return _examine_all(models, contenders, files, target, notes=notes, listen=listen)
 
@@ -112,7 +116,7 @@ def _examine_all(
         if reason is not None:
             rejected[contender.id] = reason
             log.info("%s is out: %s", contender.id, reason)
-        candidates.append(_candidate(contender, files, found, ratio))
+        candidates.append(_candidate(contender, files, found, ratio, target.profile))
     listen(Tick("benchmark", len(steps), len(steps), "all timed"))
     competing = [c.id for c in contenders if c.id in known]
     validation = {name: known[name].validation for name in competing}
@@ -188,7 +192,9 @@ def _compete(
     return found, ratio, None
 
 
-def _candidate(contender: Contender, files: Path, found: Examined | None, ratio: Number | None) -> Candidate:
+def _candidate(
+    contender: Contender, files: Path, found: Examined | None, ratio: Number | None, profile: DeviceProfile
+) -> Candidate:
     path = files / contender.file
     figures = found.figures if found else Figures(size_kib=size_kib(path))
     return Candidate(
@@ -203,7 +209,14 @@ def _candidate(contender: Contender, files: Path, found: Examined | None, ratio:
         host_ratio_to_fp32=ratio,
         sqnr_db=contender.sqnr_db,
         operators=contender.operators,
+        scored_on=_foreign_score(path, profile) if figures.score else None,
     )
+
+
+def _foreign_score(path: Path, profile: DeviceProfile) -> str | None:
+    """This machine's architecture, where its kernels for a file's signed activations are not the target's."""
+    foreign = profile.numerics.activations == "int8" and needs_twin(onnx.load(path))
+    return platform.machine() if foreign else None
 
 
 def _threads(estimate: Prediction) -> int:

@@ -1,5 +1,6 @@
 """One scheme or one runtime that fails costs itself, not the run."""
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
 
 PI = resolve("raspberry-pi-4").profile
+N100 = resolve("intel-n100").profile
 HOW = Preprocessing(height=4, width=4, channels=1, mean=(0.5,), std=(0.5,))
 
 
@@ -260,6 +262,30 @@ def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, sam
     for profile, threads in ((PI, PI.latency.threads), (resolve("host").profile, 1)):
         (candidate,) = examined([scheme_file("fp32", model)], model, splits, profile).candidates
         assert candidate.session == {"threads": threads}
+
+
+@pytest.mark.parametrize(
+    ("machine", "board", "marked"), [("x86_64", PI, True), ("aarch64", PI, False), ("x86_64", N100, False)]
+)
+def test_scores_of_signed_activations_say_where_they_were_taken(
+    model, splits, same_cost, monkeypatch, machine, board, marked
+):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["flat", "scale", "zero"], ["quantized"]),
+        helper.make_node("DequantizeLinear", ["quantized", "scale", "zero"], ["float"]),
+        helper.make_node("MatMul", ["float", "weight"], ["logits"]),
+    ]
+    stored = onnx.load(write(model.parent / "int8_static.onnx", nodes, np.eye(16, 3, dtype=np.float32)))
+    scale, zero = np.float32(0.01), np.int8(0)
+    stored.graph.initializer.extend(
+        [numpy_helper.from_array(np.asarray(scale), "scale"), numpy_helper.from_array(np.asarray(zero), "zero")]
+    )
+    onnx.save(stored, model.parent / "int8_static.onnx")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    files = [scheme_file("fp32", model), scheme_file("int8_static", model.parent / "int8_static.onnx")]
+    fp32, static = examined(files, model, splits, board).candidates
+    assert static.score is not None and fp32.scored_on is None
+    assert static.scored_on == ("x86_64" if marked else None)
 
 
 def test_fp32_that_does_not_run_ends_the_run(model, splits, same_cost):
