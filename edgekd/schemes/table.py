@@ -4,6 +4,7 @@ from edgekd.schemes.fp32 import fp32
 from edgekd.schemes.int8_corrected import int8_corrected
 from edgekd.schemes.int8_dynamic import int8_dynamic
 from edgekd.schemes.int8_mixed import int8_mixed
+from edgekd.schemes.int8_qad import int8_qad
 from edgekd.schemes.int8_searched import int8_searched
 from edgekd.schemes.int8_static import int8_static
 from edgekd.schemes.scheme import Scheme
@@ -15,4 +16,5 @@ SCHEMES: dict[str, Scheme] = {
     "int8_static": int8_static,
     "int8_mixed": int8_mixed,
     "int8_searched": int8_searched,
+    "int8_qad": int8_qad,
 }
