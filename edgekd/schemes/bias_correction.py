@@ -64,12 +64,13 @@ def corrected(
     copy = onnx.ModelProto()
     copy.CopyFrom(quantized)
     layers = _layers(float_graph, copy)
+    if not layers:
+        return copy
     batch = fixed_batch(float_graph)
     fitting = HELD_MIB * 2**20 // (_HELD_BYTES * max(float_tensors(float_graph).values()))
     inputs = CalibrationData(data.part(0, max(batch, min(count, fitting))))
     wanted = _float_means(float_graph, layers, inputs)
-    fed = next(one.name for one in copy.graph.input)
-    held = [{fed: one} for one in inputs.batches(batch)]
+    held = [{copy.graph.input[0].name: one} for one in inputs.batches(batch)]
     for layer, part, mean in zip(layers, _parts(copy, layers), wanted, strict=True):
         output = layer.node.output[0]
         session = plain_session(_graph(part, copy, output, held[0]))

@@ -9,14 +9,14 @@ import onnx
 
 from edgekd.device import Numerics
 from edgekd.onnx_graph import run_graph
-from edgekd.parity import sqnr_db
 from edgekd.schemes.bias_correction import corrected
-from edgekd.schemes.calibration import CalibrationData, Inputs
+from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.equalise import equalised
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, already_integer, finish, prepare, refusing, write_scheme
 from edgekd.schemes.ranges import Method, find_ranges, fixed_batch
 from edgekd.schemes.scheme import Evidence, SchemeResult
+from edgekd.schemes.signal import worst_sqnr_db
 
 COMPARED = 64
 """Calibration inputs on which the ways are compared; where there are twice as many, biases come from the others."""
@@ -94,10 +94,6 @@ def _signals(
 ) -> dict[str, float]:
     """Signal to quantization noise of each way, in decibels, of the worst output."""
     batch = fixed_batch(graph)
-    inputs: Inputs = calibration.part(0, max(batch, COMPARED // batch * batch))
-    exact = run_graph(graph, inputs[: len(inputs) // batch * batch])
-    found = {}
-    for name, way in ways.items():
-        outputs = run_graph(way, inputs[: len(inputs) // batch * batch])
-        found[name] = min(sqnr_db(one, other) for one, other in zip(exact, outputs, strict=True))
-    return found
+    inputs = calibration.part(0, max(batch, COMPARED // batch * batch))
+    exact = run_graph(graph, inputs)
+    return {name: worst_sqnr_db(exact, run_graph(way, inputs)) for name, way in ways.items()}

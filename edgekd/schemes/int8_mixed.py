@@ -5,14 +5,12 @@ from pathlib import Path
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.noise import layer_noise
+from edgekd.schemes.noise import layer_noise, noise_inputs
 from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
 from edgekd.schemes.ranges import Method, find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.trials import attempt, best_trial, graph_of, open_ground, read_trace, smallest_prefix
 
-NOISE_INPUTS = 64
-"""Calibration inputs that noise is measured on."""
 MOST = 0.5
 """Share of the layers that may stay float; with more, little is left of int8."""
 
@@ -39,7 +37,7 @@ def int8_mixed(
         return SchemeResult(scheme="int8_mixed", skipped="there are no data to calibrate and to score it with")
     prepared = prepare(model)
     ranges = find_ranges(prepared.graph, calibration, method)
-    noise = layer_noise(prepared.graph, ranges, numerics, calibration.part(0, NOISE_INPUTS))
+    noise = layer_noise(prepared.graph, ranges, numerics, noise_inputs(prepared.graph, calibration))
     if not noise:
         return SchemeResult(scheme="int8_mixed", skipped="no operator of the graph has an int8 form")
     ground = open_ground(prepared, ranges, numerics, evidence, name="int8_mixed")

@@ -43,9 +43,7 @@ def int8_qad(
 
     with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
         folder = Path(name)
-        start = int8_static(
-            model, folder / "static.onnx", calibration=calibration, numerics=numerics, method=method
-        )
+        start = int8_static(model, folder / "static.onnx", calibration=calibration, numerics=numerics, method=method)
         if start.file is None:
             return start.model_copy(update={"scheme": "int8_qad"})
         rows = np.random.default_rng(evidence.seed).permutation(len(evidence.training))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.int8_mixed import NOISE_INPUTS
-from edgekd.schemes.noise import LayerNoise, layer_noise
+from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
 from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
 from edgekd.schemes.ranges import Method, find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
@@ -42,7 +41,7 @@ def int8_searched(
         return SchemeResult(scheme="int8_searched", skipped="there are no data to calibrate and to score it with")
     prepared = prepare(model)
     ranges = find_ranges(prepared.graph, calibration, method)
-    noise = layer_noise(prepared.graph, ranges, numerics, calibration.part(0, NOISE_INPUTS))
+    noise = layer_noise(prepared.graph, ranges, numerics, noise_inputs(prepared.graph, calibration))
     if not noise:
         return SchemeResult(scheme="int8_searched", skipped="no operator of the graph has an int8 form")
     ground = open_ground(prepared, ranges, numerics, evidence, name="int8_searched")

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
+
+from edgekd.latency.operators import attribute
 
 CARRIED_ALONG = {"Identity", "LeakyRelu", "PRelu", "Relu"}
 POOLS = {"AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"}
@@ -121,16 +123,11 @@ def part_vectors(model: onnx.ModelProto) -> None:
 def read_by(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node reads, within the graphs it holds too."""
     yield from node.input
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
+    for held in node.attribute:
+        for inner in (held.g, *held.graphs):
             yield from (made.name for made in inner.output)
             for one in inner.node:
                 yield from read_by(one)
-
-
-def attribute_of(node: onnx.NodeProto, name: str, otherwise: int) -> int:
-    """Value of an integer attribute, or what it is where it is left out."""
-    return next((int(helper.get_attribute_value(one)) for one in node.attribute if one.name == name), otherwise)
 
 
 def _made_by(node: onnx.NodeProto, wiring: _Wiring) -> tuple[str, int, tuple[Factor, ...]] | None:
@@ -150,7 +147,7 @@ def _made_by(node: onnx.NodeProto, wiring: _Wiring) -> tuple[str, int, tuple[Fac
     elif kind == "Conv":
         axis, factors, channels = 1, [Factor(node.input[1], 0, matrix=True)], weight[0]
     else:
-        across = 0 if kind == "Gemm" and attribute_of(node, "transB", 0) else 1
+        across = 0 if kind == "Gemm" and attribute(node, "transB", 0) else 1
         axis, channels = -1, weight[across] if len(weight) == 2 else 0
         factors = [Factor(node.input[1], across, matrix=True)]
         tensor, vectors = _with_bias(node, wiring) if kind == "MatMul" else (tensor, vectors)
@@ -208,11 +205,11 @@ def _reader(node: onnx.NodeProto, name: str, axis: int, channels: int, wiring: _
     if weight is None:
         return None
     if node.op_type == "Conv":
-        groups = attribute_of(node, "group", 1)
+        groups = attribute(node, "group", 1)
         return Reader(node.input[1], groups) if axis == 1 and weight[1] * groups == channels else None
-    if not _is_last(name, axis, wiring) or len(weight) != 2 or attribute_of(node, "transA", 0):
+    if not _is_last(name, axis, wiring) or len(weight) != 2 or attribute(node, "transA", 0):
         return None
-    flipped = not attribute_of(node, "transB", 0)
+    flipped = not attribute(node, "transB", 0)
     return Reader(node.input[1], flipped=flipped) if weight[0 if flipped else 1] % channels == 0 else None
 
 

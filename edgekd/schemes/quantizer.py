@@ -68,7 +68,7 @@ def prepare(model: Path) -> Prepared:
         BadInput: the file is no model of one float32 or int64 input, or its shapes cannot be inferred.
     """
     with refusing(model), tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        source = onnx.load(model)
+        source = _closed(onnx.load(model))
         input_shape(source, model.name)
         path, notes = _prepared(source, Path(name))
         return Prepared(model, load_model_with_shape_infer(path), source.ir_version, notes)
@@ -111,6 +111,16 @@ def input_dtype(model: onnx.ModelProto) -> Dtype:
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     constants = {one.name for one in model.graph.initializer}
     return [one for one in model.graph.input if one.name not in constants]
+
+
+def _closed(source: onnx.ModelProto) -> onnx.ModelProto:
+    """Take constants out of the inputs, where IR versions below 4 list them: what a caller may set is not folded."""
+    inputs = _inputs(source)
+    if len(inputs) < len(source.graph.input):
+        del source.graph.input[:]
+        source.graph.input.extend(inputs)
+        source.ir_version = max(source.ir_version, 4)
+    return source
 
 
 def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, ...]]:
