@@ -14,6 +14,7 @@ from edgekd.formats.onnx_file import external_files
 from edgekd.formats.zip_members import open_archive, read_member, shown
 from edgekd.record import Record
 from edgekd.runtimes import RUNTIMES, predict_all
+from edgekd.schemes.offered import NATIVE, PRECISION, on_this_machine
 from edgekd.workspace import file_sha256
 
 MAX_TEXT = 2**20
@@ -103,12 +104,12 @@ def _sha256(path: Path) -> str:
 
 
 def _replay(folder: Path, files: int) -> Verification:
-    runtime, tolerance = _read_expectation(folder)
+    runtime, tolerance, session = _read_expectation(folder)
     inputs, outputs = _read_vectors(folder / "parity" / "vectors.npz")
     model = folder / "model.onnx"
     if external_files(model):
         raise BadInput(f"{model} keeps weights in other files, an artifact's model is one file; do not trust this.")
-    actual = predict_all(model, [inputs], runtime=runtime)
+    actual = predict_all(model, [inputs], runtime=runtime, options=on_this_machine(session))
     given, held = ([output.shape for output in side] for side in (actual, outputs))
     if given != held:
         raise BadInput(
@@ -129,8 +130,9 @@ def _replay(folder: Path, files: int) -> Verification:
     )
 
 
-def _read_expectation(folder: Path) -> tuple[str, float]:
-    """Runtime and relative tolerance; a tolerance of 1 and more would let anything pass."""
+def _read_expectation(folder: Path) -> tuple[str, float, dict[str, str]]:
+    """Runtime, relative tolerance and session options; a tolerance of 1 and more would let anything pass, and an option
+    other than a precision might have the runtime write files."""
     path = folder / "parity" / "parity.json"
     try:
         found = json.loads(_read_text(path))
@@ -144,7 +146,10 @@ def _read_expectation(folder: Path) -> tuple[str, float]:
             f"{path}: relative_tolerance is {shown(tolerance)}, a number between 0 and 1 is wanted; fetch the artifact "
             "again."
         )
-    return runtime, tolerance
+    session = found.get("session", {})
+    if session not in ({}, *({PRECISION: name} for name in NATIVE)):
+        raise BadInput(f"{path}: session is {shown(session)}, a precision is wanted; fetch the artifact again.")
+    return runtime, tolerance, session
 
 
 def _read_vectors(path: Path) -> tuple[npt.NDArray[Any], list[npt.NDArray[np.float32]]]:

@@ -4,8 +4,11 @@ import platform
 
 from edgekd.device import Numerics
 from edgekd.schemes.fp32 import fp32
+from edgekd.schemes.half import bf16, fp16
 from edgekd.schemes.int8_dynamic import int8_dynamic
+from edgekd.schemes.int8_nncf import int8_nncf
 from edgekd.schemes.int8_static import int8_static
+from edgekd.schemes.int8_weights import int8_weights
 from edgekd.schemes.scheme import Scheme
 
 
@@ -21,6 +24,10 @@ def twin_numerics(numerics: Numerics, machine: str | None = None) -> Numerics | 
 
 SCHEMES: dict[str, Scheme] = {
     "fp32": fp32,
+    "fp16": fp16,
+    "bf16": bf16,
     "int8_dynamic": int8_dynamic,
     "int8_static": int8_static,
+    "int8_weights": int8_weights,
+    "int8_nncf": int8_nncf,
 }

@@ -16,9 +16,10 @@ from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
 from edgekd.results import SchemeFile
-from edgekd.runtimes import predict_all
+from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData, check_calibration
 from edgekd.schemes.inspect_graph import operators_left
+from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
 from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES, twin_numerics
@@ -67,7 +68,8 @@ def quantize(
     for done, scheme in enumerate(schemes):
         listen(Tick("scheme", done, len(schemes), scheme))
         path = folder / f"{scheme}.onnx"
-        result = _write(scheme, model, path, calibration, profile.numerics)
+        unable = _no_runtime(scheme, profile)
+        result = unable or _write(scheme, model, path, calibration, profile.numerics)
         notes += tuple(f"{scheme}: {note}" for note in result.notes)
         if result.skipped:
             skipped[scheme] = result.skipped
@@ -106,6 +108,18 @@ def _calibration(
     return calibration, warnings
 
 
+def _no_runtime(scheme: str, profile: DeviceProfile) -> SchemeResult | None:
+    """Why nothing would run the scheme's file: no runtime of the device may, or it is not installed here."""
+    able = runs_in(scheme, profile)
+    if any(RUNTIMES[name].available() for name in able):
+        return None
+    if able:
+        reasons = [f"{able[0]} is not installed here; {RUNTIMES[able[0]].install} adds it"]
+    else:
+        reasons = [str(offered(scheme, name, profile)) for name in profile.runtimes]
+    return SchemeResult(scheme=scheme, skipped="; ".join(reasons))
+
+
 def _write(
     scheme: str, model: Path, path: Path, calibration: CalibrationData | None, numerics: Numerics
 ) -> SchemeResult:
@@ -140,11 +154,16 @@ def _examine(
     profile: DeviceProfile,
     twin: str | None,
 ) -> SchemeFile:
-    """Load and run the file; a broken one is a result with a reason, not an exception."""
+    """Load and run the file; a broken one is a result with a reason, not an exception.
+
+    Its signal is taken in the first runtime in which it may compete, in the precision that it is run in there.
+    """
+    runtime = next(name for name in runs_in(scheme, profile) if RUNTIMES[name].available())
+    options = on_this_machine(session_options(scheme, runtime, profile))
     signal: float | None = None
     operators: dict[str, int] = {}
     try:
-        said = predict_all(path, [inputs])
+        said = predict_all(path, [inputs], runtime=runtime, options=options)
         # The worst output's: joined, large numbers such as pixels would drown the noise of small ones.
         signal = min(sqnr_db(exact, actual) for exact, actual in zip(reference, said, strict=True))
         operators = operators_left(path, arm=profile.numerics.activations == "int8")
