@@ -1,7 +1,7 @@
 """One exported file in one runtime: counted, timed and weighed here, estimated for the target, and scored."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,28 @@ class Examined:
     statistics: Floats | None = None
 
 
-def examine(path: Path, timed: Path, runtime: str, target: Target, *, teacher: Floats | None = None) -> Examined:
-    """Count, time and score one file; `timed` is what is timed in its place, mostly itself, and `teacher` are the
-    statistics that its drop of score is paired with."""
+def examine(
+    path: Path,
+    timed: Path,
+    runtime: str,
+    target: Target,
+    *,
+    session: Mapping[str, Any] | None = None,
+    teacher: Floats | None = None,
+) -> Examined:
+    """Count, time and score one file; `timed` is what is timed in its place, mostly itself, `session` are options of
+    the runtime, and `teacher` are the statistics that its drop of score is paired with."""
     model = onnx.load(path)
     summary = summarise(model)
     estimate = predict(model, target.profile, runtime=runtime)
-    here = bench(timed, runtime=runtime, threads=HOST_THREADS, inputs=target.inputs, min_seconds=target.seconds)
+    here = bench(
+        timed,
+        runtime=runtime,
+        threads=HOST_THREADS,
+        session=session,
+        inputs=target.inputs,
+        min_seconds=target.seconds,
+    )
     figures = Figures(
         macs=summary.macs,
         params=summary.params,
@@ -73,7 +88,7 @@ def examine(path: Path, timed: Path, runtime: str, target: Target, *, teacher: F
     if not target.splits:
         return Examined(figures, estimate, {}, None)
     task = target.task
-    test, validation = (_outputs(path, target.splits[name], runtime, target) for name in ("test", "val"))
+    test, validation = (_outputs(path, target.splits[name], runtime, session, target) for name in ("test", "val"))
     truth, expected = (np.asarray(target.splits[name].labels) for name in ("test", "val"))
     statistics = task.statistics(test, truth)
     score = score_number(task, statistics, place=HOST)
@@ -108,12 +123,15 @@ def for_host(here: Bench) -> dict[str, Number]:
     }
 
 
-def _outputs(path: Path, split: Split, runtime: str, target: Target) -> npt.NDArray[np.float32]:
+def _outputs(
+    path: Path, split: Split, runtime: str, session: Mapping[str, Any] | None, target: Target
+) -> npt.NDArray[np.float32]:
     def batches() -> Iterator[npt.NDArray[Any]]:
         for start in range(0, len(split), _BATCH):
             yield normalise(np.asarray(split.inputs[start : start + _BATCH]), target.preprocessing)
 
-    return predict_batches(path, batches(), every_output=target.task.every_output, runtime=runtime)
+    every = target.task.every_output
+    return predict_batches(path, batches(), every_output=every, runtime=runtime, options=session)
 
 
 def scored_splits(data: Path, loaded: Path, task: Task) -> dict[str, Split]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.data.classes import read_classes
+from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.formats.identify import FileKind, identify
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
 from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.ladder import RUNGS
 from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.offered import runs_in
 from edgekd.schemes.table import SCHEMES
 from edgekd.sound_options import parse_duration
 from edgekd.units import parse_seconds
@@ -67,9 +69,14 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         _check_fronts(kind, plan)
 
 
-def scheme_names(text: str) -> tuple[str, ...]:
-    """The schemes that `--schemes a,b` names; fp32, the baseline of all others, always competes."""
-    return _scheme_names(text, always=("fp32",))
+def scheme_names(text: str, profile: DeviceProfile | None = None) -> tuple[str, ...]:
+    """The schemes that `--schemes a,b` names; fp32, the baseline of all others, always competes.
+
+    "auto" are all but the rungs of the ladder above its first; where there is a profile, all that may run on it.
+    """
+    if text.strip() != "auto":
+        return _scheme_names(text, always=("fp32",))
+    return tuple(name for name in SCHEMES if name not in RUNGS[1:] and (profile is None or runs_in(name, profile)))
 
 
 def rung_names(text: str) -> tuple[str, ...]:

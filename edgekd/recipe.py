@@ -163,7 +163,9 @@ class Recipe(Record):
         "sentence2, else sentence, else the only two of text].",
     )
 
-    schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
+    schemes: str = _option(
+        "auto", CANDIDATES, "Schemes that compete, separated by commas; auto for all that the device can run."
+    )
     rungs: str = _option(
         "int8_corrected,int8_mixed,int8_searched,int8_qad",
         CANDIDATES,

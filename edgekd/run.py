@@ -109,7 +109,7 @@ class Run:
 
     def quantize(self, loaded: Finished[Loaded], exports: Finished[Exports]) -> Finished[Quantized]:
         plan = self.plan
-        schemes, rungs = scheme_names(plan.schemes), rung_names(plan.rungs)
+        schemes, rungs = scheme_names(plan.schemes, self.profile), rung_names(plan.rungs)
         drop = next((b.limit for b in parse_budgets(plan.budget) if b.metric == "drop"), None)
         made_from = [exports.digest, schemes, rungs, identity_of_profile(self.profile), plan.calibration_images]
         made_from += [drop, plan.search_time, plan.seed]

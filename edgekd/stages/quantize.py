@@ -19,11 +19,12 @@ from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
 from edgekd.results import LadderStep, SchemeFile
-from edgekd.runtimes import predict_all
+from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.inspect_graph import operators_left
 from edgekd.schemes.ladder import climb, enough
 from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES
@@ -134,7 +135,7 @@ def quantize(
 def _write(scheme: str, work: _Work) -> str | None:
     """Write a scheme's file and examine it, unless that was done; return why there is none that may compete."""
     if scheme not in work.files and scheme not in work.skipped:
-        result = _apply(scheme, work)
+        result = _no_runtime(scheme, work.profile) or _apply(scheme, work)
         work.notes.extend(f"{scheme}: {note}" for note in result.notes)
         if result.skipped:
             work.skipped[scheme] = result.skipped
@@ -142,6 +143,18 @@ def _write(scheme: str, work: _Work) -> str | None:
         else:
             work.files[scheme] = _examine(scheme, result, work)
     return work.skipped.get(scheme) or work.files[scheme].rejected
+
+
+def _no_runtime(scheme: str, profile: DeviceProfile) -> SchemeResult | None:
+    """Why nothing would run the scheme's file: no runtime of the device may, or it is not installed here."""
+    able = runs_in(scheme, profile)
+    if any(RUNTIMES[name].available() for name in able):
+        return None
+    if able:
+        reasons = [f"{able[0]} is not installed here; {RUNTIMES[able[0]].install} adds it"]
+    else:
+        reasons = [str(offered(scheme, name, profile)) for name in profile.runtimes]
+    return SchemeResult(scheme=scheme, skipped="; ".join(reasons))
 
 
 def _apply(scheme: str, work: _Work) -> SchemeResult:
@@ -165,12 +178,17 @@ def _apply(scheme: str, work: _Work) -> SchemeResult:
 
 
 def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
-    """Load and run the file; a broken one is a result with a reason, not an exception."""
+    """Load and run the file; a broken one is a result with a reason, not an exception.
+
+    Its signal is taken in the first runtime in which it may compete, in the precision that it is run in there.
+    """
     path = work.folder / str(result.file)
+    runtime = next(name for name in runs_in(scheme, work.profile) if RUNTIMES[name].available())
+    options = on_this_machine(session_options(scheme, runtime, work.profile))
     signal: float | None = None
     operators: dict[str, int] = {}
     try:
-        said = predict_all(path, [work.inputs])
+        said = predict_all(path, [work.inputs], runtime=runtime, options=options)
         # The worst output's: joined, large numbers such as pixels would drown the noise of small ones.
         signal = min(sqnr_db(exact, actual) for exact, actual in zip(work.reference, said, strict=True))
         operators = operators_left(path, arm=work.profile.numerics.activations == "int8")
