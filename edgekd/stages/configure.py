@@ -75,7 +75,9 @@ def configure(
     configured = chosen.model_copy(update={"session": session})
     if here and session != chosen.session:
         taken = bench(best.file, runtime=chosen.runtime, session={**best.options, "threads": threads}, inputs=inputs)
-        configured = configured.model_copy(update={"host": taken, **for_host(taken)})
+        told = f"{chosen.reason}; its latency is with {threads} threads, that of the others with one"
+        reason = told if threads > 1 else chosen.reason
+        configured = configured.model_copy(update={"host": taken, "reason": reason, **for_host(taken)})
     listen(Tick("session", 1, 1, ", ".join(f"{key} {value}" for key, value in session.items())))
     return Configured(chosen=configured, trials=trials)
 

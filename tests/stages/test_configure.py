@@ -69,6 +69,15 @@ def test_every_entry_runs_in_a_process_of_its_own_and_the_session_is_that_of_the
         assert found.chosen.host.session["intra_op_num_threads"] == threads
 
 
+def test_more_threads_are_said_with_the_latency_that_they_give(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(configure_module, "fastest_threads", lambda *_: (2, ()))
+    monkeypatch.setattr(configure_module, "lightest", lambda usual, *_: (usual, ()))
+    found = configured(model, tmp_path / "host", "host", {"threads": 1}).chosen
+    assert found.session == {"threads": 2}
+    assert found.host is not None and found.host.session == {"intra_op_num_threads": 2}
+    assert found.reason.endswith("; its latency is with 2 threads, that of the others with one")
+
+
 def test_another_target_keeps_its_threads_and_gets_no_file_that_is_made_for_this_machine(model, tmp_path):
     found = configured(model, tmp_path / "pi", "raspberry-pi-5", {"threads": 4})
     assert found.chosen.session["threads"] == 4

@@ -19,7 +19,7 @@ from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
 from edgekd.stages import quantize as quantize_module
-from edgekd.stages.benchmark import benchmark, contend
+from edgekd.stages.benchmark import Contender, benchmark, contend, head_to_head
 from edgekd.stages.quantize import quantize
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
