@@ -268,6 +268,17 @@ def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, sam
         assert candidate.session == {"threads": threads}
 
 
+def test_head_to_head_runs_the_twin_of_each_in_its_runtime(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(benchmark_module, "compare", lambda *files, **others: asked.append((files, others)))
+    static = Contender(id="a", scheme="int8_static", runtime="openvino", file="a.onnx", timed_as="a.twin.onnx")
+    fp32 = Contender(id="b", scheme="fp32", runtime="onnxruntime", file="b.onnx")
+    head_to_head(static, fp32, files=model.parent, inputs=Path("one.npy"), seconds=8.0)
+    [(files, others)] = asked
+    assert [path.name for path in files] == ["a.twin.onnx", "b.onnx"]
+    assert (others["runtime_a"], others["runtime_b"]) == ("openvino", "onnxruntime")
+
+
 @pytest.mark.parametrize(
     ("machine", "board", "marked"), [("x86_64", PI, True), ("aarch64", PI, False), ("x86_64", N100, False)]
 )
