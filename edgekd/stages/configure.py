@@ -13,6 +13,7 @@ from edgekd.places.host import bench
 from edgekd.places.sessions import Entry, described, fastest_threads, lightest, measured_here
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
+from edgekd.rendering.outline import session_words
 from edgekd.results import Candidate, SessionTrial
 from edgekd.runtimes import predict_all
 
@@ -78,7 +79,7 @@ def configure(
         told = f"{chosen.reason}; its latency is with {threads} threads, that of the others with one"
         reason = told if threads > 1 else chosen.reason
         configured = configured.model_copy(update={"host": taken, "reason": reason, **for_host(taken)})
-    listen(Tick("session", 1, 1, ", ".join(f"{key} {value}" for key, value in session.items())))
+    listen(Tick("session", 1, 1, session_words(session)))
     return Configured(chosen=configured, trials=trials)
 
 
