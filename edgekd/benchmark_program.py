@@ -67,8 +67,8 @@ def import_runtime(name: str) -> Any:
 
 
 def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Session:
-    """Load an ONNX or ORT file on ONNX Runtime's CPU provider; `options` are session config entries by key, and `arena`,
-    `memory_pattern` and `prepacking`, which are True by default."""
+    """Load an ONNX or ORT file on ONNX Runtime's CPU provider; `options` are session config entries by key, besides
+    `arena`, `memory_pattern` and `prepacking`, which are True by default."""
     onnxruntime = import_runtime("onnxruntime")
     onnxruntime.set_default_logger_severity(3)
     settings = onnxruntime.SessionOptions()
