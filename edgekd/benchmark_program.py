@@ -60,8 +60,8 @@ class Session:
 
 
 def import_runtime(name: str) -> Any:
-    """Import a runtime without its telemetry: importing openvino reports home unless openvino_telemetry is missing."""
-    if name == "openvino":
+    """Import a runtime or nncf without telemetry: they report home unless openvino_telemetry is missing."""
+    if name in ("openvino", "nncf"):
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module(name)
 

@@ -1,7 +1,7 @@
 """One exported file in one runtime: counted, timed and weighed here, estimated for the target, and scored."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,28 @@ class Examined:
     statistics: Floats | None = None
 
 
-def examine(path: Path, timed: Path, runtime: str, target: Target, *, teacher: Floats | None = None) -> Examined:
-    """Count, time and score one file; `timed` is what is timed in its place, mostly itself, and `teacher` are the
-    statistics that its drop of score is paired with."""
+def examine(
+    path: Path,
+    timed: Path,
+    runtime: str,
+    target: Target,
+    *,
+    session: Mapping[str, Any] | None = None,
+    teacher: Floats | None = None,
+) -> Examined:
+    """Count, time and score one file; `timed` is what is timed in its place, mostly itself, `session` are options of
+    the runtime, and `teacher` are the statistics that its drop of score is paired with."""
     model = onnx.load(path)
     summary = summarise(model)
     estimate = predict(model, target.profile, runtime=runtime)
-    here = bench(timed, runtime=runtime, threads=HOST_THREADS, inputs=target.inputs, min_seconds=target.seconds)
+    here = bench(
+        timed,
+        runtime=runtime,
+        threads=HOST_THREADS,
+        session=session,
+        inputs=target.inputs,
+        min_seconds=target.seconds,
+    )
     figures = Figures(
         macs=summary.macs,
         params=summary.params,
@@ -73,7 +88,7 @@ def examine(path: Path, timed: Path, runtime: str, target: Target, *, teacher: F
     if not target.splits:
         return Examined(figures, estimate, {}, None)
     task = target.task
-    test, validation = (_outputs(path, target.splits[name], runtime, target) for name in ("test", "val"))
+    test, validation = (_outputs(path, target.splits[name], runtime, session, target) for name in ("test", "val"))
     truth, expected = (np.asarray(target.splits[name].labels) for name in ("test", "val"))
     statistics = task.statistics(test, truth)
     score = score_number(task, statistics, place=HOST)
@@ -108,24 +123,29 @@ def for_host(here: Bench) -> dict[str, Number]:
     }
 
 
-def _outputs(path: Path, split: Split, runtime: str, target: Target) -> npt.NDArray[np.float32]:
+def _outputs(
+    path: Path, split: Split, runtime: str, session: Mapping[str, Any] | None, target: Target
+) -> npt.NDArray[np.float32]:
     def batches() -> Iterator[npt.NDArray[Any]]:
         for start in range(0, len(split), _BATCH):
             yield normalise(np.asarray(split.inputs[start : start + _BATCH]), target.preprocessing)
 
-    return predict_batches(path, batches(), every_output=target.task.every_output, runtime=runtime)
+    every = target.task.every_output
+    return predict_batches(path, batches(), every_output=every, runtime=runtime, options=session)
 
 
 def scored_splits(data: Path, loaded: Path, task: Task) -> dict[str, Split]:
-    """Validation and test; where there are no labels, the teacher's own word takes their place."""
-    splits: dict[str, Split] = {}
-    for name in _SCORED:
-        split = open_split(data, name)
-        if split.labels is None:
-            said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
-            split = Split(split.inputs, task.truth_of(said))
-        splits[name] = split
-    return splits
+    """Validation and test, each as `scored_split`."""
+    return {name: scored_split(data, loaded, task, name) for name in _SCORED}
+
+
+def scored_split(data: Path, loaded: Path, task: Task, name: SplitName) -> Split:
+    """A split with labels; where there are none, the teacher's own word takes their place."""
+    split = open_split(data, name)
+    if split.labels is not None:
+        return split
+    said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
+    return Split(split.inputs, task.truth_of(said))
 
 
 def write_one_input(path: Path, data: Path | None, preprocessing: Preprocessing) -> Path:

@@ -18,7 +18,8 @@ EXIT_CODES: dict[Verdict, int] = {"pass": 0, "missed": 1, "inconclusive": 5}
 
 
 class SchemeFile(Record):
-    """One scheme's file; `rejected` says why it does not compete, `twin` is the file timed on the host in its place."""
+    """One scheme's file; `rejected` says why it does not compete, `twin` is the file timed on the host in its place,
+    `left_float` names the nodes that it left as they were though they have an int8 form."""
 
     scheme: str
     file: str
@@ -27,7 +28,21 @@ class SchemeFile(Record):
     sqnr_db: float | None = None
     operators: dict[str, int] = {}
     twin: str | None = None
+    left_float: tuple[str, ...] = ()
     rejected: str | None = None
+
+
+class LadderStep(Record):
+    """A rung of int8 schemes that was tried: its score on validation, and what would have been enough.
+
+    `score` is None where the scheme did not apply or its file was broken, which `reason` then says.
+    """
+
+    scheme: str
+    score: float | None
+    enough: float
+    inside: bool
+    reason: str = ""
 
 
 class Candidate(Figures):
@@ -149,6 +164,8 @@ class Report(Record):
     classes: tuple[str, ...] = ()
     models: dict[Role, Figures | None]
     candidates: tuple[Candidate, ...]
+    ladder: tuple[LadderStep, ...] = ()
+    """int8 schemes of rising effort, as far as they were tried."""
     sessions: tuple[SessionTrial, ...] = ()
     """What was tried of the runtime's options for what ships; all of it on the host."""
     budgets: tuple[BudgetOutcome, ...]

@@ -10,7 +10,7 @@ from edgekd.figures import Number
 from edgekd.following import Follower
 from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
 from edgekd.places.environment import environment
-from edgekd.preflight import runtime_names, scheme_names
+from edgekd.preflight import rung_names, runtime_names, scheme_names
 from edgekd.progress import Listener, Tick
 from edgekd.recipe import TRAINING_FIELDS, Recipe
 from edgekd.results import Candidate
@@ -23,6 +23,7 @@ from edgekd.stages.load import Loaded, load, reopen_teacher
 from edgekd.stages.package import Packaged, package
 from edgekd.stages.quantize import Quantized, quantize
 from edgekd.tasks.table import find_task
+from edgekd.units import parse_seconds
 from edgekd.workspace import Finished, Workspace
 
 BENCH_SECONDS = 2.0
@@ -106,24 +107,34 @@ class Run:
         return self.workspace.stage("export", made_from, Exports, work)
 
     def quantize(self, loaded: Finished[Loaded], exports: Finished[Exports]) -> Finished[Quantized]:
-        schemes = scheme_names(self.plan.schemes)
-        made_from = [exports.digest, schemes, self.profile.numerics.model_dump(), self.plan.calibration_images]
+        plan = self.plan
+        schemes, rungs = scheme_names(plan.schemes, self.profile), rung_names(plan.rungs)
+        drop = next((b.limit for b in parse_budgets(plan.budget) if b.metric == "drop"), None)
+        made_from = [exports.digest, schemes, rungs, identity_of_profile(self.profile), plan.calibration_images]
+        made_from += [drop, plan.search_time, plan.seed]
 
         def work(folder: Path) -> Quantized:
+            models = {who: exports.folder / model.file for who, model in exports.record.models.items()}
             return quantize(
                 folder,
-                model=exports.folder / exports.record.models[exports.record.shipped].file,
+                model=models[exports.record.shipped],
+                teacher=models["teacher"],
                 schemes=schemes,
+                rungs=rungs,
                 profile=self.profile,
                 preprocessing=loaded.record.preprocessing,
+                task=find_task(loaded.record.task),
                 data=_data_of(loaded),
+                loaded=loaded.folder,
                 classes=loaded.record.outputs,
-                calibration_images=self.plan.calibration_images,
-                seed=self.plan.seed,
+                calibration_images=plan.calibration_images,
+                drop=drop,
+                seconds=parse_seconds(plan.search_time),
+                seed=plan.seed,
                 listen=self.listen,
             )
 
-        return self.workspace.stage("quantize", made_from, Quantized, work)
+        return self.workspace.stage("quantize", made_from, Quantized, work, keep_partial=True)
 
     def benchmark(
         self, loaded: Finished[Loaded], exports: Finished[Exports], quantized: Finished[Quantized]

@@ -8,7 +8,10 @@ import psutil
 
 from edgekd.device import DeviceProfile, LatencyConstants, Rates, RuntimeName, RuntimeOnDevice
 
-_ISA_FLAGS = ("asimd", "asimddp", "i8mm", "fphp", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni")
+_ISA_FLAGS = (
+    *("asimd", "asimddp", "i8mm", "fphp"),
+    *("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_fp16"),
+)
 _CEILINGS = {"1.31": (26, 13), "1.23": (23, 11)}
 """ONNX Runtime version to the newest opset and IR version that it loads, tried with models of one node."""
 _OLDEST_CEILING = (23, 11)

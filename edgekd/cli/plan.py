@@ -81,7 +81,7 @@ def _candidates(plan: Recipe, profile: DeviceProfile) -> dict[str, Any]:
     """Schemes and runtimes that compete, and why the others that were asked for do not."""
     asked = runtime_names(plan.runtimes)
     here = [name for name in asked if name in profile.runtimes and RUNTIMES[name].available()]
-    found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes)), "runtimes": here}
+    found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes, profile)), "runtimes": here}
     absent = [f"{name} ({_why_not(name, profile)})" for name in asked if name not in here]
     return {**found, "runtimes left out": absent} if absent else found
 

@@ -34,14 +34,3 @@ def operators_left(model: Path, *, arm: bool) -> dict[str, int]:
         except Exception as error:  # whatever the runtime raises
             raise BadInput(f"{model.name}: ONNX Runtime does not load it: {in_one_line(str(error))}") from error
     return dict(sorted(Counter(node.op_type for node in nodes).items()))
-
-
-def signed_activations(model: onnx.ModelProto) -> bool:
-    """Whether the graph as stored quantizes activations to int8, for which x86 has kernels of its own."""
-    constants = {one.name: one.data_type for one in model.graph.initializer}
-    return any(
-        node.op_type == "QuantizeLinear"
-        and node.input[0] not in constants
-        and constants.get(node.input[2] if len(node.input) > 2 else "") == onnx.TensorProto.INT8
-        for node in model.graph.node
-    )

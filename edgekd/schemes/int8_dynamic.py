@@ -1,5 +1,6 @@
 """Weights of matrix products, LSTMs and embeddings in int8; ranges of activations are taken while running."""
 
+import tempfile
 from pathlib import Path
 
 import onnx
@@ -7,8 +8,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.quantizer import already_integer, quantized, write_scheme
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 
 DYNAMIC_OPERATORS = ["Gather", "Gemm", "LSTM", "MatMul"]
@@ -17,7 +19,15 @@ slower than float convolution, and some builds lack it."""
 DYNAMIC_KERNELS = {"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 
 
-def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def int8_dynamic(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write int8 weights, symmetric, per channel and with 7 bits as `numerics` says; no calibration data are used.
 
     Skipped where the graph multiplies by no constant matrix.
@@ -28,19 +38,20 @@ def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None,
     if skipped := already_integer(model):
         return SchemeResult(scheme="int8_dynamic", skipped=skipped)
 
-    def quantize(prepared: Path, written: Path) -> None:
+    prepared = prepare(model)
+    with refusing(model), tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        written = Path(folder) / "quantized.onnx"
         quantize_dynamic(
-            prepared,
+            prepared.graph,
             written,
             op_types_to_quantize=DYNAMIC_OPERATORS,
             per_channel=numerics.per_channel,
             reduce_range=numerics.reduce_range,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=before_logarithm(onnx.load(prepared)),
+            nodes_to_exclude=before_logarithm(prepared.graph),
         )
-
-    graph, notes = quantized(model, quantize)
+        graph = finish(onnx.load(written), prepared)
     if not any(node.op_type in DYNAMIC_KERNELS for node in graph.graph.node):
         skipped = "the graph has no MatMul, Gemm or LSTM with constant weights"
-        return SchemeResult(scheme="int8_dynamic", skipped=skipped, notes=notes)
-    return write_scheme("int8_dynamic", graph, out, notes)
+        return SchemeResult(scheme="int8_dynamic", skipped=skipped, notes=prepared.notes)
+    return write_scheme("int8_dynamic", graph, out, prepared.notes)

@@ -6,10 +6,13 @@ whole (the quantizer itself leaves half a file on a full disk).
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
@@ -33,32 +36,55 @@ def already_integer(model: Path) -> str | None:
     return f"the graph is quantized already ({found[0]})" if found else None
 
 
-def quantized(model: Path, quantize: Callable[[Path, Path], None]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Return the graph that `quantize(prepared, written)` makes of a float ONNX file, clean and proven, with notes.
+@dataclass(frozen=True)
+class Prepared:
+    """A float graph that the quantizer takes: shapes inferred, constants folded. `source` is the file it came from."""
 
-    The IR version stays; the opset stays unless it is below `MIN_OPSET`, which a note then says.
+    source: Path
+    graph: onnx.ModelProto
+    max_ir: int
+    notes: tuple[str, ...]
 
-    Raises:
-        BadInput: the file is no model of one float32 or int64 input, or the quantizer or the runtime refuses it.
-    """
+
+@contextmanager
+def refusing(model: Path) -> Iterator[None]:
+    """Turn whatever checker, quantizer and runtime raise into one sentence, a BadInput, and keep them quiet."""
     try:
-        with tempfile.TemporaryDirectory(prefix="edgekd-") as name, quietly():
-            folder = Path(name)
-            source = onnx.load(model)
-            inputs = sample_inputs(1, input_shape(source, model.name), input_dtype(source))[0]
-            prepared, notes = _prepared(source, folder)
-            quantize(prepared, folder / "quantized.onnx")
-            graph = _with_float_products(onnx.load(folder / "quantized.onnx"))
-            graph = canonical(graph, max_ir=source.ir_version)
-            run_graph(graph, inputs)
+        with quietly():
+            yield
     except (BadInput, OSError):
         raise
-    except Exception as error:  # checker, quantizer and runtime raise anything
+    except Exception as error:  # they raise anything
         raise BadInput(
             f"{model.name}: ONNX Runtime cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
             "replace the operator that is named there."
         ) from error
-    return graph, notes
+
+
+def prepare(model: Path) -> Prepared:
+    """Read a float ONNX file and prepare it for the quantizer; the same file gives the same graph.
+
+    Raises:
+        BadInput: the file is no model of one float32 or int64 input, or its shapes cannot be inferred.
+    """
+    with refusing(model), tempfile.TemporaryDirectory(prefix="edgekd-") as name:
+        source = _closed(onnx.load(model))
+        input_shape(source, model.name)
+        path, notes = _prepared(source, Path(name))
+        return Prepared(model, load_model_with_shape_infer(path), source.ir_version, notes)
+
+
+def finish(graph: onnx.ModelProto, prepared: Prepared) -> onnx.ModelProto:
+    """Return a quantized graph clean, with float logits, and proven to load and run.
+
+    The IR version is the source's; so is the opset, unless that was below `MIN_OPSET`. Raises BadInput where the
+    checker or the runtime refuses it.
+    """
+    with refusing(prepared.source):
+        clean = canonical(_with_float_products(graph), max_ir=prepared.max_ir)
+        inputs = sample_inputs(1, input_shape(clean, prepared.source.name), input_dtype(clean))[0]
+        run_graph(clean, inputs)
+    return clean
 
 
 def write_scheme(scheme: str, graph: onnx.ModelProto, out: Path, notes: tuple[str, ...]) -> SchemeResult:
@@ -85,6 +111,16 @@ def input_dtype(model: onnx.ModelProto) -> Dtype:
 def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     constants = {one.name for one in model.graph.initializer}
     return [one for one in model.graph.input if one.name not in constants]
+
+
+def _closed(source: onnx.ModelProto) -> onnx.ModelProto:
+    """Take constants out of the inputs, where IR versions below 4 list them: what a caller may set is not folded."""
+    inputs = _inputs(source)
+    if len(inputs) < len(source.graph.input):
+        del source.graph.input[:]
+        source.graph.input.extend(inputs)
+        source.ir_version = max(source.ir_version, 4)
+    return source
 
 
 def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, ...]]:

@@ -5,6 +5,7 @@ import os
 import platform
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -19,8 +20,8 @@ from edgekd.progress import Listener, Tick
 from edgekd.record import Record
 from edgekd.results import Candidate, SchemeFile
 from edgekd.runtimes import RUNTIMES
-from edgekd.schemes.inspect_graph import signed_activations
-from edgekd.schemes.table import twin_numerics
+from edgekd.schemes.offered import PRECISION, offered, on_this_machine, session_options
+from edgekd.schemes.twin import needs_twin
 from edgekd.tasks.task import Floats, Task
 from edgekd.workspace import file_sha256
 
@@ -31,13 +32,14 @@ _REFERENCE = Number(value=1.0, low=1.0, high=1.0, unit="x", word="measured", pla
 
 
 class Contender(Record):
-    """A file to be examined under one runtime. `timed_as` is the file timed on the host in its place; `rejected` says
-    why it is listed without being examined."""
+    """A file to be examined under one runtime, with the session options that it runs with on the device. `timed_as` is
+    the file timed on the host in its place; `rejected` says why it is listed without being examined."""
 
     id: str
     scheme: str
     runtime: str
     file: str
+    session: dict[str, Any] = {}
     timed_as: str | None = None
     sqnr_db: float | None = None
     operators: dict[str, int] = {}
@@ -145,20 +147,30 @@ def contend(
         elif not RUNTIMES[runtime].available():
             notes.append(f"{runtime} is not installed here, so it did not compete; {RUNTIMES[runtime].install} adds it")
         else:
-            contenders += [_contender(f, runtime) for f in files if (f.scheme, runtime) not in _NOT_OFFERED]
-    return tuple(contenders), tuple(notes)
+            for file in files:
+                if reason := offered(file.scheme, runtime, profile):
+                    notes.append(f"{file.scheme} did not compete in {runtime}: {reason}")
+                else:
+                    contenders.append(_contender(file, runtime, profile))
+    return tuple(contenders), (*notes, *_run_otherwise(contenders))
 
 
-_NOT_OFFERED = {("int8_dynamic", "openvino")}
-"""OpenVINO has no kernels for ONNX Runtime's dynamic int8 operators."""
+def _run_otherwise(contenders: list[Contender]) -> list[str]:
+    """Which contenders this machine cannot run in the device's precision."""
+    return [
+        f"{c.id} computes in {c.session[PRECISION]} on the device and in f32 here, where it was timed and scored"
+        for c in contenders
+        if on_this_machine(c.session) != c.session
+    ]
 
 
-def _contender(file: SchemeFile, runtime: str) -> Contender:
+def _contender(file: SchemeFile, runtime: str, profile: DeviceProfile) -> Contender:
     return Contender(
         id=f"{file.scheme}-{runtime}",
         scheme=file.scheme,
         runtime=runtime,
         file=file.file,
+        session=session_options(file.scheme, runtime, profile),
         timed_as=file.twin,
         sqnr_db=file.sqnr_db,
         operators=file.operators,
@@ -174,8 +186,8 @@ def _compete(
     try:
         if contender.rejected:
             raise BadInput(contender.rejected)
-        timed = files / (contender.timed_as or contender.file)
-        found = examine(files / contender.file, timed, contender.runtime, target, teacher=teacher)
+        timed, session = files / (contender.timed_as or contender.file), on_this_machine(contender.session)
+        found = examine(files / contender.file, timed, contender.runtime, target, session=session, teacher=teacher)
         if contender is baseline:
             return found, _REFERENCE, None
         ratio = head_to_head(baseline, contender, files=files, inputs=target.inputs, seconds=target.seconds)
@@ -191,7 +203,17 @@ def head_to_head(
 ) -> Number:
     """What the other costs relative to the one, run in turns here; a twin stands for the file that it belongs to."""
     a, b = (files / (c.timed_as or c.file) for c in (one, other))
-    return compare(a, b, runtime_a=one.runtime, runtime_b=other.runtime, inputs=inputs, min_seconds=seconds)
+    session_a, session_b = (on_this_machine({**c.session, "threads": HOST_THREADS}) for c in (one, other))
+    return compare(
+        a,
+        b,
+        runtime_a=one.runtime,
+        runtime_b=other.runtime,
+        session_a=session_a,
+        session_b=session_b,
+        inputs=inputs,
+        min_seconds=seconds,
+    )
 
 
 def _candidate(
@@ -204,7 +226,7 @@ def _candidate(
         id=contender.id,
         scheme=contender.scheme,
         runtime=contender.runtime,
-        session={"threads": _threads(found.estimate)} if found else {},
+        session={"threads": _threads(found.estimate), **contender.session} if found else contender.session,
         file=contender.file,
         sha256=file_sha256(path),
         timed_as=contender.timed_as,
@@ -217,7 +239,7 @@ def _candidate(
 
 def _foreign_score(path: Path, profile: DeviceProfile) -> str | None:
     """This machine's architecture, where its kernels for a file's signed activations are not the target's."""
-    foreign = twin_numerics(profile.numerics) is not None and signed_activations(onnx.load(path))
+    foreign = profile.numerics.activations == "int8" and needs_twin(onnx.load(path))
     return platform.machine() if foreign else None
 
 

@@ -8,11 +8,10 @@ from edgekd.figures import Number
 from edgekd.ranking import ALIKE, alike, cost_of, interval_of, is_measured, unbeaten
 from edgekd.record import Record
 from edgekd.results import Candidate
+from edgekd.schemes.ladder import QUANTIZATION_DROP
 
 DEFAULT_DROP = 0.02
 """Score that the shipped file may lose against the teacher where no `drop` budget is set: two points."""
-QUANTIZATION_DROP = 0.005
-"""Where fp32 has lost too much already, quantization may cost half a point more, but not become a reason of its own."""
 DUELS = 3
 """At most so many are compared with each other directly; each takes about ten seconds."""
 
@@ -68,7 +67,7 @@ def choose(
     warnings = []
     if lost.get(baseline.id, 0.0) > allowed + _EXACT:
         warnings.append(f"fp32 itself {_too_much(lost[baseline.id], allowed)}")
-        allowed = lost[baseline.id] + QUANTIZATION_DROP
+        allowed = lost[baseline.id] + QUANTIZATION_DROP  # it may cost a little more, but not be a reason of its own
     reasons: dict[str, str] = {}
     for candidate in candidates:
         reason = rejected.get(candidate.id)

@@ -20,6 +20,7 @@ from edgekd.rendering.text import BRACKETS, spoken
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.sbom import software_bill
+from edgekd.schemes.offered import PRECISION, on_this_machine
 from edgekd.tasks.boxes import NMS_IOU
 from edgekd.tasks.detection import CONFIDENT, DETECTION
 from edgekd.version import __version__
@@ -79,7 +80,7 @@ def package(
         shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)
     if classes:
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-    outputs = _write_parity(folder, chosen.runtime, _parity_inputs(preprocessing, data))
+    outputs = _write_parity(folder, chosen, _parity_inputs(preprocessing, data))
     if _detects(outputs):
         (folder / "postprocess.json").write_text(json.dumps(POSTPROCESSING, indent=1) + "\n")
     text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped)
@@ -98,18 +99,19 @@ def package(
     return Packaged(files=_hashes(folder))
 
 
-def _write_parity(folder: Path, runtime: str, inputs: npt.NDArray[Any]) -> dict[str, tuple[int, ...]]:
+def _write_parity(folder: Path, chosen: Candidate, inputs: npt.NDArray[Any]) -> dict[str, tuple[int, ...]]:
     """Write what the model says of `inputs`; return the shape of each of its outputs for one, by name."""
     parity = folder / "parity"
     parity.mkdir()
     model = folder / "model.onnx"
     names = [output.name for output in onnx_outputs(onnx.load(model))]
-    said = predict_all(model, [inputs], runtime=runtime)
+    session = {key: value for key, value in chosen.session.items() if key == PRECISION}
+    said = predict_all(model, [inputs], runtime=chosen.runtime, options=on_this_machine(session))
     outputs = dict(zip(names, said, strict=True))
     arrays: dict[str, Any] = {"input": inputs, **outputs}
     np.savez(parity / "vectors.npz", **arrays)
-    text = json.dumps({"relative_tolerance": PARITY_TOLERANCE, "runtime": runtime, "vectors": len(inputs)}, indent=1)
-    (parity / "parity.json").write_text(text + "\n")
+    described = {"relative_tolerance": PARITY_TOLERANCE, "runtime": chosen.runtime, "vectors": len(inputs)}
+    (parity / "parity.json").write_text(json.dumps({**described, "session": session}, indent=1) + "\n")
     return {name: output.shape[1:] for name, output in outputs.items()}
 
 
@@ -176,6 +178,7 @@ def _readme(
         "threads": threads,
         "loaded": chosen.session.get("file", "model.onnx"),
         "settings": _settings(chosen.session),
+        "precision": chosen.session.get(PRECISION, "f32"),
         "costs": [f"{name}: {spoken(number)}, {used}" for name, number in numbers.items() if number],
         "brackets": BRACKETS,
         "outputs": outputs,

@@ -15,7 +15,7 @@ def images(count: int = 100) -> np.ndarray:
 
 
 def test_good_data_pass_without_a_word() -> None:
-    assert check_calibration(images(), np.arange(100) % 10, classes=10, teacher_range=(0.0, 1.0)) == ()
+    assert check_calibration(CalibrationData(images()), np.arange(100) % 10, classes=10, teacher_range=(0.0, 1.0)) == ()
 
 
 @pytest.mark.parametrize(("poison", "word"), [(np.nan, "NaN"), (np.inf, "an infinite value"), (-np.inf, "an infinite")])
@@ -23,42 +23,42 @@ def test_a_single_poisoned_value_is_found_and_its_image_named(poison: float, wor
     data = images()
     data[77, 1, 2, 3] = poison
     with pytest.raises(BadInput, match=f"input 77 holds {word}"):
-        check_calibration(data)
+        check_calibration(CalibrationData(data))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_constant_images_are_refused(value: float) -> None:
     with pytest.raises(BadInput, match="constant"):
-        check_calibration(np.full((70, 3, 4, 4), value, np.float32))
+        check_calibration(CalibrationData(np.full((70, 3, 4, 4), value, np.float32)))
 
 
 def test_one_constant_image_among_others_is_fine() -> None:
     data = images()
     data[0] = 0.0
-    assert check_calibration(data) == ()
+    assert check_calibration(CalibrationData(data)) == ()
 
 
 @pytest.mark.parametrize("factor", [255.0, 1 / 255.0])
 def test_scaling_left_out_or_done_twice_is_refused(factor: float) -> None:
     with pytest.raises(BadInput, match="a factor near 255"):
-        check_calibration(images() * np.float32(factor), teacher_range=(0.0, 1.0))
+        check_calibration(CalibrationData(images() * np.float32(factor)), teacher_range=(0.0, 1.0))
 
 
 def test_ranges_that_do_not_meet_are_refused_and_a_narrower_one_is_not() -> None:
     with pytest.raises(BadInput, match=r"lie in \[5"):
-        check_calibration(images() + 5, teacher_range=(0.0, 1.0))
-    assert check_calibration(images() * np.float32(0.5), teacher_range=(0.0, 1.0)) == ()
+        check_calibration(CalibrationData(images() + 5), teacher_range=(0.0, 1.0))
+    assert check_calibration(CalibrationData(images() * np.float32(0.5)), teacher_range=(0.0, 1.0)) == ()
 
 
 def test_missing_classes_are_named_but_not_all() -> None:
-    (warning,) = check_calibration(images(), np.zeros(100, int), classes=8)
+    (warning,) = check_calibration(CalibrationData(images()), np.zeros(100, int), classes=8)
     assert "class 1, 2, 3, 4, 5 and 2 more:" in warning
 
 
 def test_few_images_are_warned_of() -> None:
-    (warning,) = check_calibration(images(63))
+    (warning,) = check_calibration(CalibrationData(images(63)))
     assert "only 63" in warning
-    assert check_calibration(images(64)) == ()
+    assert check_calibration(CalibrationData(images(64))) == ()
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,12 @@ def test_few_images_are_warned_of() -> None:
 )
 def test_what_are_no_model_inputs_is_refused(data: np.ndarray) -> None:
     with pytest.raises(BadInput, match="float32"):
-        check_calibration(data)
+        check_calibration(CalibrationData(data))
 
 
 def test_labels_must_match() -> None:
     with pytest.raises(BadInput, match="9 calibration labels for 100 inputs"):
-        check_calibration(images(), np.zeros(9, int), classes=2)
+        check_calibration(CalibrationData(images()), np.zeros(9, int), classes=2)
 
 
 def test_every_input_that_was_asked_for_calibrates() -> None:
@@ -82,11 +82,11 @@ def test_every_input_that_was_asked_for_calibrates() -> None:
 
 def test_token_ids_stay_whole_numbers() -> None:
     ids = np.arange(1200).reshape(100, 12)
-    assert check_calibration(ids) == ()
+    assert check_calibration(CalibrationData(ids)) == ()
     (batch,) = CalibrationData(ids).batches(100)
     assert batch.dtype == np.int64 and np.array_equal(batch, ids)
     with pytest.raises(BadInput, match="constant"):
-        check_calibration(np.ones_like(ids))
+        check_calibration(CalibrationData(np.ones_like(ids)))
 
 
 def test_a_memory_map_is_read_in_batches(tmp_path: Path) -> None:

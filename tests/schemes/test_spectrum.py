@@ -15,8 +15,9 @@ from edgekd.fronts.place import Place
 from edgekd.fronts.table import build_fronts, parse_front
 from edgekd.parity import sqnr_db
 from edgekd.runtimes import predict_all
-from edgekd.schemes import int8_static as module
+from edgekd.schemes import qdq
 from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.int8_static import int8_static
 from edgekd.schemes.spectrum import before_logarithm
 
 
@@ -79,12 +80,12 @@ def test_int8_is_sound_with_a_float_spectrum_and_broken_without(tmp_path, monkey
     reference = predict_all(tmp_path / "float.onnx", [inputs])[0]
 
     def signal(name: str) -> float:
-        done = module.int8_static(
+        done = int8_static(
             tmp_path / "float.onnx", tmp_path / name, calibration=CalibrationData(inputs), numerics=numerics
         )
         assert done.file == name
         return sqnr_db(reference, predict_all(tmp_path / name, [inputs])[0])
 
     kept = signal("kept.onnx")
-    monkeypatch.setattr(module, "before_logarithm", lambda graph: [])
+    monkeypatch.setattr(qdq, "before_logarithm", lambda graph: [])
     assert kept > 20 and kept > signal("whole.onnx") + 10

@@ -15,7 +15,6 @@ from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
 from edgekd.results import SchemeFile
 from edgekd.runtimes import predict_batches
-from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
 from edgekd.stages import quantize as quantize_module
@@ -51,16 +50,30 @@ def write(path: Path, nodes: list[onnx.NodeProto], weight: np.ndarray) -> Path:
     return path
 
 
-def quantized(model: Path, folder: Path, *, preprocessing: Preprocessing = HOW, data: Path | None = None):
+def quantized(
+    model: Path,
+    folder: Path,
+    *,
+    preprocessing: Preprocessing = HOW,
+    data: Path | None = None,
+    rungs: tuple[str, ...] = (),
+    drop: float | None = None,
+):
     return quantize(
         folder,
         model=model,
+        teacher=model,
         schemes=("fp32", "int8_dynamic", "int8_static"),
+        rungs=rungs,
         profile=PI,
         preprocessing=preprocessing,
+        task=CLASSIFICATION,
         data=data,
+        loaded=folder,
         classes=3,
         calibration_images=64,
+        drop=drop,
+        seconds=60,
         seed=0,
         listen=silent,
     )
@@ -68,14 +81,6 @@ def quantized(model: Path, folder: Path, *, preprocessing: Preprocessing = HOW, 
 
 def refuse(*_, **__):
     raise BadInput("the operator Strange has no int8 form")
-
-
-def copying(model: Path, out: Path, *, calibration, numerics) -> SchemeResult:
-    """Stands for int8_static: writes the device's file, fails on the twin of x86."""
-    if numerics.activations == "uint8":
-        refuse()
-    out.write_bytes(model.read_bytes())
-    return SchemeResult(scheme="int8_static", file=out.name)
 
 
 def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, tmp_path, monkeypatch):
@@ -86,15 +91,6 @@ def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, t
     monkeypatch.setitem(SCHEMES, "fp32", refuse)
     with pytest.raises(BadInput, match="Strange"):
         quantized(model, tmp_path)
-
-
-def test_a_twin_that_fails_is_a_note(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(SCHEMES, "int8_static", copying)
-    monkeypatch.setattr(quantize_module, "twin_numerics", lambda n: n.model_copy(update={"activations": "uint8"}))
-    found = quantized(model, tmp_path)
-    static = next(file for file in found.files if file.scheme == "int8_static")
-    assert static.twin is None and static.rejected is None
-    assert any("without a twin: the operator Strange" in note for note in found.notes)
 
 
 def test_a_file_whose_operators_cannot_be_listed_is_rejected(model, tmp_path, monkeypatch):
