@@ -1,5 +1,4 @@
-"""The mission, read top to bottom: load, distill, export, quantize, benchmark, choose, configure, package,
-report.
+"""The mission, read top to bottom: load, distill, export, quantize, benchmark, choose, configure, package, report.
 
 The only place that knows the order. Stages take what they need by name, return records, and never call one another
 (`run.py` calls them); the run folder (`workspace.py`) keeps what is finished, so that the same call goes on where an

@@ -10,12 +10,11 @@ from edgekd.figures import Number
 from edgekd.following import Follower
 from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
 from edgekd.places.environment import environment
-from edgekd.places.host import compare
 from edgekd.preflight import rung_names, runtime_names, scheme_names
 from edgekd.progress import Listener, Tick
 from edgekd.recipe import TRAINING_FIELDS, Recipe
 from edgekd.results import Candidate
-from edgekd.stages.benchmark import Benchmarked, benchmark, contend
+from edgekd.stages.benchmark import Benchmarked, benchmark, contend, head_to_head
 from edgekd.stages.choose import Choice, choose
 from edgekd.stages.configure import Configured, configure
 from edgekd.stages.distill import Distilled, distill, skip_distillation, trained_modules
@@ -178,10 +177,7 @@ class Run:
 
             def duel(one: Candidate, other: Candidate) -> Number:
                 self.listen(Tick("duel", 0, 1, f"{one.id} against {other.id}"))
-                a, b = (quantized.folder / (c.timed_as or c.file) for c in (one, other))
-                return compare(
-                    a, b, runtime_a=one.runtime, runtime_b=other.runtime, inputs=inputs, min_seconds=DUEL_SECONDS
-                )
+                return head_to_head(one, other, files=quantized.folder, inputs=inputs, seconds=DUEL_SECONDS)
 
             return choose(
                 found.candidates,

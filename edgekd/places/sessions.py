@@ -23,7 +23,7 @@ PROCESSES = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the menu: the file that is loaded, and the options that differ from the usual ones."""
+    """One line of the menu: the file that is loaded, and the options that it is loaded with."""
 
     file: Path
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -121,8 +121,9 @@ def measured_here(runtime: str, inputs: Path, *, seconds: float, threads: int = 
 
 
 def described(entry: Entry, usual: Entry) -> dict[str, Any]:
-    """The options, and the file where it is not the usual one."""
-    return {**({} if entry.file == usual.file else {"file": entry.file.name}), **entry.options}
+    """The options and the file that are not the usual ones."""
+    file = {} if entry.file == usual.file else {"file": entry.file.name}
+    return {**file, **{key: value for key, value in entry.options.items() if usual.options.get(key) != value}}
 
 
 def _lightest_first(light: Sequence[int], peaks: Mapping[int, Sequence[float]]) -> list[int]:

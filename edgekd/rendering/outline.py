@@ -83,8 +83,9 @@ def shipped_as(trained: Shipped, chosen: Candidate) -> str:
 def session_words(session: Mapping[str, Any]) -> str:
     """Session options in words, as in "2 threads, arena off"; without any it is the usual session."""
     words = []
+    names = {"session.use_memory_mapped_ort_model": "memory mapping", "INFERENCE_PRECISION_HINT": "floats in"}
     for key, value in session.items():
-        name = {"session.use_memory_mapped_ort_model": "memory mapping"}.get(key, key.replace("_", " "))
+        name = names.get(key, key.replace("_", " "))
         if key == "threads":
             words.append(f"{value} thread{'s' * (value != 1)}")
         elif key == "file":

@@ -183,28 +183,37 @@ def _compete(
 ) -> tuple[Examined | None, Number | None, str | None]:
     """What is known of a contender, its cost relative to the baseline, and the reason why it is out, if it is."""
     found: Examined | None = None
-    timed = files / (contender.timed_as or contender.file)
     try:
         if contender.rejected:
             raise BadInput(contender.rejected)
-        session = on_this_machine(contender.session)
+        timed, session = files / (contender.timed_as or contender.file), on_this_machine(contender.session)
         found = examine(files / contender.file, timed, contender.runtime, target, session=session, teacher=teacher)
         if contender is baseline:
             return found, _REFERENCE, None
-        ratio = compare(
-            files / baseline.file,
-            timed,
-            runtime_a=baseline.runtime,
-            runtime_b=contender.runtime,
-            session_b=session,
-            inputs=target.inputs,
-            min_seconds=target.seconds,
-        )
+        ratio = head_to_head(baseline, contender, files=files, inputs=target.inputs, seconds=target.seconds)
     except EdgekdError as error:  # refused by the runtime, or it died
         if contender is baseline:
             raise
         return found, None, str(error).replace(f"{files.absolute()}{os.sep}", "")
     return found, ratio, None
+
+
+def head_to_head(
+    one: Contender | Candidate, other: Contender | Candidate, *, files: Path, inputs: Path, seconds: float
+) -> Number:
+    """What the other costs relative to the one, run in turns here; a twin stands for the file that it belongs to."""
+    a, b = (files / (c.timed_as or c.file) for c in (one, other))
+    session_a, session_b = (on_this_machine({**c.session, "threads": HOST_THREADS}) for c in (one, other))
+    return compare(
+        a,
+        b,
+        runtime_a=one.runtime,
+        runtime_b=other.runtime,
+        session_a=session_a,
+        session_b=session_b,
+        inputs=inputs,
+        min_seconds=seconds,
+    )
 
 
 def _candidate(

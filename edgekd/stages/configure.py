@@ -13,8 +13,10 @@ from edgekd.places.host import bench
 from edgekd.places.sessions import Entry, described, fastest_threads, lightest, measured_here
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
+from edgekd.rendering.outline import session_words
 from edgekd.results import Candidate, SessionTrial
 from edgekd.runtimes import predict_all
+from edgekd.schemes.offered import on_this_machine
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +57,13 @@ def configure(
     `folder` as model.ort if it is taken. For another target threads are the profile's, and what was found here of the
     other options is taken over, though nothing ran there.
     """
-    usual = Entry(files / (chosen.timed_as or chosen.file))
-    menu = [Entry(usual.file, options) for options in MENU[chosen.runtime]]
+    own = on_this_machine({key: value for key, value in chosen.session.items() if key != "threads"})
+    usual = Entry(files / (chosen.timed_as or chosen.file), own)
+    menu = [Entry(usual.file, {**own, **options}) for options in MENU[chosen.runtime]]
     here = profile.name == HOST
     ort = folder / ORT_FILE
     if here and chosen.runtime == "onnxruntime" and write_ort(usual.file, ort, inputs):
-        menu += [Entry(ort, options) for options in ORT_MENU]
+        menu += [Entry(ort, {**own, **options}) for options in ORT_MENU]
     listen(Tick("session", 0, 1, chosen.id))
     weigh, cost = measured_here(chosen.runtime, inputs, seconds=seconds)
     best, trials = lightest(usual, menu, weigh, cost) if menu else (usual, ())
@@ -69,14 +72,16 @@ def configure(
         cores = {str(name): runtime.threads for name, runtime in profile.runtimes.items()}
         threads, more = fastest_threads(best, cores[chosen.runtime], cost)
         trials += more
-    session = {"threads": threads, **described(best, usual)}
+    session = {**chosen.session, "threads": threads, **described(best, usual)}
     if best.file != ort:
         ort.unlink(missing_ok=True)
     configured = chosen.model_copy(update={"session": session})
     if here and session != chosen.session:
         taken = bench(best.file, runtime=chosen.runtime, session={**best.options, "threads": threads}, inputs=inputs)
-        configured = configured.model_copy(update={"host": taken, **for_host(taken)})
-    listen(Tick("session", 1, 1, ", ".join(f"{key} {value}" for key, value in session.items())))
+        told = f"{chosen.reason}; its latency is with {threads} threads, that of the others with one"
+        reason = told if threads > 1 else chosen.reason
+        configured = configured.model_copy(update={"host": taken, "reason": reason, **for_host(taken)})
+    listen(Tick("session", 1, 1, session_words(session)))
     return Configured(chosen=configured, trials=trials)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgekd.benchmark_program import open_onnxruntime, open_openvino
+from edgekd.benchmark_program import open_onnxruntime
 from edgekd.errors import BadInput, EdgekdError, UsageError
 from edgekd.places import host, process
 from edgekd.places.host import bench, compare, log_ratio, log_ratio_of_p10
@@ -75,18 +75,19 @@ def test_options_by_name_are_those_of_onnxruntime(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", seen)
     model = str(matmul_chain("model", count=1))
-    session = open_onnxruntime(model, 1, {option: False, "prepacking": False, "threads": 2})
+    session = open_onnxruntime(model, 1, {option: False, "prepacking": False})
     open_onnxruntime(model, 1, {})
     assert [getattr(one, attribute) for one in opened] == [False, True]
-    assert [one.intra_op_num_threads for one in opened] == [2, 1]
     assert opened[0].get_session_config_entry("session.disable_prepacking") == "1"
-    assert session.options == {"intra_op_num_threads": 2, option: False, "prepacking": False}
+    assert session.options == {"intra_op_num_threads": 1, option: False, "prepacking": False}
 
 
-def test_a_sessions_own_threads_are_openvinos_too(matmul_chain: Chain) -> None:
-    pytest.importorskip("openvino")
-    session = open_openvino(str(matmul_chain("model", count=1)), 1, {"threads": 2})
-    assert session.options["INFERENCE_NUM_THREADS"] == 2
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("onnxruntime", "intra_op_num_threads"), ("openvino", "INFERENCE_NUM_THREADS")]
+)
+def test_a_sessions_own_threads_go_before_those_of_all(matmul_chain: Chain, runtime: str, name: str) -> None:
+    pytest.importorskip(runtime)
+    assert bench(matmul_chain("model", count=1), runtime=runtime, session={"threads": 2}, **QUICK).session[name] == 2
 
 
 @pytest.mark.parametrize(("session", "statistic"), [({}, "cpu"), ({"threads": 2}, "wall")])

@@ -218,7 +218,7 @@ def candidate(
         host_ratio_to_fp32=measured(0.52, "x", 0.02).model_copy(update={"level": 0.99}) if int8 and score else None,
         sqnr_db=24.8 if int8 and score else None,
         session={"threads": 4, **({"prepacking": False} if chosen else {})},
-        pareto=chosen or name == "fp32-onnxruntime",
+        pareto=name.endswith("onnxruntime") and score is not None,
         scored_on="x86_64" if scheme in ("int8_static", "int8_mixed") else None,
         operators={"QLinearConv": 54} if int8 else {"Conv": 54},
     )

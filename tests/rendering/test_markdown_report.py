@@ -144,10 +144,11 @@ def test_sessions_are_in_words_and_so_is_that_of_what_ships() -> None:
     assert "How it is run" not in render_markdown(report().model_copy(update={"sessions": ()}))
     mapped = {"threads": 1, "file": "model.ort", "session.use_memory_mapped_ort_model": "1"}
     assert session_words(mapped) == "1 thread, model.ort, memory mapping on"
+    assert session_words({"threads": 4, "INFERENCE_PRECISION_HINT": "f16"}) == "4 threads, floats in f16"
 
 
 def test_what_nothing_beats_and_what_was_scored_elsewhere_is_said() -> None:
     text = render_markdown(report())
     assert "(fp32, onnxruntime, on the Pareto front)" in text
-    assert "(int8_mixed, onnxruntime, scored on x86_64)" in text
-    assert "(int8_static, onnxruntime, on the Pareto front, scored on x86_64)" in text
+    assert "(int8_mixed, onnxruntime, on the Pareto front, scored on x86_64)" in text
+    assert "(fp32, openvino)" in text

@@ -182,6 +182,13 @@ def test_as_fast_as_fp32_ships_only_to_keep_a_budget_of_memory_or_size() -> None
     assert choice.candidates[0].reason == "misses the budget of size, which int8_static-onnxruntime keeps"
     slower = measured("int8_static", 1.05, 0.02, size=25)
     assert decide(FP32, slower, budgets=["size=50KiB"]).chosen.scheme == "fp32"
+    lighter = FP32.model_copy(update={"peak_memory_kib": number(900, "measured", "KiB")})
+    heavier = alike.model_copy(update={"peak_memory_kib": number(1100, "measured", "KiB")})
+    assert decide(lighter, heavier, budgets=["size=50KiB"]).chosen.scheme == "int8_static"
+    better = {"fp32": 0.90, "int8_static": 0.901}
+    both = ["size=50KiB", "memory=1000KiB"]
+    assert decide(lighter, heavier, budgets=both, scores=better).chosen.scheme == "fp32"
+    assert decide(FP32, alike, budgets=["latency=9.95ms"]).chosen.scheme == "fp32"  # 9.9 ms is no faster than 10
     lossy = {"fp32": 0.90, "int8_static": 0.87}
     assert decide(FP32, alike, budgets=["size=50KiB"], scores=lossy).chosen.scheme == "fp32"
 

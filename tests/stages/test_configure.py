@@ -1,6 +1,7 @@
 """The menu of session options, measured for real on a small model with heavy weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ from edgekd.device import resolve
 from edgekd.progress import silent
 from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES
+from edgekd.schemes.offered import PRECISION
 from edgekd.stages import configure as configure_module
 from edgekd.stages.configure import ORT_FILE, configure, write_ort
 
@@ -31,12 +33,12 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def configured(model: Path, folder: Path, target: str, session: dict[str, int]):
+def configured(model: Path, folder: Path, target: str, session: dict[str, Any], runtime: str = "onnxruntime"):
     folder.mkdir()
     chosen = Candidate(
-        id="fp32-onnxruntime",
+        id=f"fp32-{runtime}",
         scheme="fp32",
-        runtime="onnxruntime",
+        runtime=runtime,
         session=session,
         file=model.name,
         sha256="0" * 64,
@@ -67,6 +69,25 @@ def test_every_entry_runs_in_a_process_of_its_own_and_the_session_is_that_of_the
     if found.chosen.session != {"threads": 1}:  # then the figures are those of the session that ships
         assert found.chosen.host is not None and found.chosen.latency_p50_ms == found.chosen.host.latency.p50_ms
         assert found.chosen.host.session["intra_op_num_threads"] == threads
+
+
+def test_more_threads_are_said_with_the_latency_that_they_give(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(configure_module, "fastest_threads", lambda *_: (2, ()))
+    monkeypatch.setattr(configure_module, "lightest", lambda usual, *_: (usual, ()))
+    found = configured(model, tmp_path / "host", "host", {"threads": 1}).chosen
+    assert found.session == {"threads": 2}
+    assert found.host is not None and found.host.session == {"intra_op_num_threads": 2}
+    assert found.reason.endswith("; its latency is with 2 threads, that of the others with one")
+
+
+def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machine_can(model, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(configure_module, "fastest_threads", lambda entry, *_: (seen.append(entry), (1, ()))[1])
+    monkeypatch.setattr(configure_module, "on_this_machine", lambda options: {**options, PRECISION: "f32"})
+    session = {"threads": 1, PRECISION: "f16"}
+    found = configured(model, tmp_path / "host", "host", session, runtime="openvino")
+    assert [entry.options for entry in seen] == [{PRECISION: "f32"}]
+    assert found.chosen.session == session and found.chosen.host is None
 
 
 def test_another_target_keeps_its_threads_and_gets_no_file_that_is_made_for_this_machine(model, tmp_path):

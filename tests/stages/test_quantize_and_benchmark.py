@@ -18,7 +18,7 @@ from edgekd.runtimes import predict_batches
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
 from edgekd.stages import quantize as quantize_module
-from edgekd.stages.benchmark import benchmark, contend
+from edgekd.stages.benchmark import Contender, benchmark, contend, head_to_head
 from edgekd.stages.quantize import quantize
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
@@ -262,6 +262,17 @@ def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, sam
     for profile, threads in ((PI, PI.latency.threads), (resolve("host").profile, 1)):
         (candidate,) = examined([scheme_file("fp32", model)], model, splits, profile).candidates
         assert candidate.session == {"threads": threads}
+
+
+def test_head_to_head_runs_the_twin_of_each_in_its_runtime(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(benchmark_module, "compare", lambda *files, **others: asked.append((files, others)))
+    static = Contender(id="a", scheme="int8_static", runtime="openvino", file="a.onnx", timed_as="a.twin.onnx")
+    fp32 = Contender(id="b", scheme="fp32", runtime="onnxruntime", file="b.onnx")
+    head_to_head(static, fp32, files=model.parent, inputs=Path("one.npy"), seconds=8.0)
+    [(files, others)] = asked
+    assert [path.name for path in files] == ["a.twin.onnx", "b.onnx"]
+    assert (others["runtime_a"], others["runtime_b"]) == ("openvino", "onnxruntime")
 
 
 @pytest.mark.parametrize(
