@@ -32,10 +32,12 @@ def artifact(tmp_path: Path) -> Path:
     return folder
 
 
-def write_parity(folder: Path, *, factor: float) -> None:
+def write_parity(folder: Path, *, factor: float, **more: object) -> None:
     inputs = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
     np.savez(folder / "parity" / "vectors.npz", input=inputs, logits=factor * inputs)
-    (folder / "parity" / "parity.json").write_text(json.dumps({"runtime": "onnxruntime", "relative_tolerance": 0.05}))
+    (folder / "parity" / "parity.json").write_text(
+        json.dumps({"runtime": "onnxruntime", "relative_tolerance": 0.05, **more})
+    )
     list_files(folder)
 
 
@@ -53,6 +55,15 @@ def test_a_sound_artifact(artifact: Path) -> None:
 def test_a_model_that_computes_something_else(artifact: Path) -> None:
     write_parity(artifact, factor=2.2)
     with pytest.raises(BadInput, match=r"differ by 9\.1%"):
+        verify(artifact)
+
+
+@pytest.mark.parametrize(
+    "session", [{"CACHE_DIR": "/elsewhere"}, {"INFERENCE_PRECISION_HINT": "f8"}, ["bf16"], "bf16", None]
+)
+def test_a_session_option_other_than_a_precision(artifact: Path, session: object) -> None:
+    write_parity(artifact, factor=2.0, session=session)
+    with pytest.raises(BadInput, match=r"session is .*, a precision is wanted"):
         verify(artifact)
 
 

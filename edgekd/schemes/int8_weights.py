@@ -53,7 +53,7 @@ def _spectral(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _rows_widened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Look embeddings up in int8 and widen the rows that are found: the runtime would widen the whole table each time."""
+    """Look embeddings up in int8 and widen the rows found: the runtime would widen the whole table at every run."""
     widened = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
