@@ -47,7 +47,7 @@ class Prepared:
 
 
 @contextmanager
-def refusing(model: Path) -> Iterator[None]:
+def refusing(model: Path, by: str = "ONNX Runtime") -> Iterator[None]:
     """Turn whatever checker, quantizer and runtime raise into one sentence, a BadInput, and keep them quiet."""
     try:
         with quietly():
@@ -56,7 +56,7 @@ def refusing(model: Path) -> Iterator[None]:
         raise
     except Exception as error:  # they raise anything
         raise BadInput(
-            f"{model.name}: ONNX Runtime cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
+            f"{model.name}: {by} cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
             "replace the operator that is named there."
         ) from error
 
