@@ -1,7 +1,5 @@
 """Bias correction: whole steps by hand, layer behind layer, and means that meet on a real graph."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
