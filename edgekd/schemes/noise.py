@@ -96,9 +96,9 @@ def accumulated_noise(graph: onnx.ModelProto, quantized: onnx.ModelProto, inputs
         inputs: (n, ...), n a multiple of the batch that the graph is fixed to.
     """
     known = float_tensors(graph)
-    float_nodes = {node.name: node for node in graph.graph.node if node.name and node.output[0] in known}
-    both = [node for node in quantized.graph.node if node.name in float_nodes]
-    pairs = [(float_nodes[node.name].output[0], node.output[0]) for node in both]
+    quantized_nodes = {node.name: node for node in quantized.graph.node if node.name}
+    both = [node for node in graph.graph.node if node.name in quantized_nodes and node.output[0] in known]
+    pairs = [(node.output[0], quantized_nodes[node.name].output[0]) for node in both]
     data = CalibrationData(inputs)
     signal, noise = np.zeros(len(pairs)), np.zeros(len(pairs))
     exact = run_batches(giving(graph, [one for one, _ in pairs]), data)
