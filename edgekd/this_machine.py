@@ -44,6 +44,11 @@ def host_profile() -> DeviceProfile:
     )
 
 
+def is_x86(machine: str | None = None) -> bool:
+    """Whether a processor, named as by `platform.machine()` and by default this one, is an x86."""
+    return (machine or platform.machine()).lower() in {"x86_64", "amd64", "i386", "i686"}
+
+
 def numerics_for(machine: str, flags: frozenset[str]) -> Numerics:
     """Return how int8 is stored for a CPU: 64-bit Arm takes signed activations; x86 unsigned ones, and 7-bit weights
     where it has no VNNI, because its 16-bit sums saturate (ONNX Runtime's documentation of quantization)."""

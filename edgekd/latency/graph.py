@@ -6,7 +6,7 @@ from typing import Literal
 
 from onnx import ModelProto, NodeProto
 
-from edgekd.latency.fusion import Folding, fold
+from edgekd.latency.fusion import Folding, as_it_is, fold
 from edgekd.latency.memory import peak_activation_bytes
 from edgekd.latency.operators import classify, macs, weight_name
 from edgekd.latency.wiring import Wiring, wire
@@ -33,6 +33,8 @@ class NodeCost:
     weights: int
     elements_read: int
     elements_written: int
+    type: str = ""
+    """The ONNX operator."""
 
     @property
     def bytes_read(self) -> int:
@@ -70,15 +72,16 @@ class GraphSummary:
         return max(share, key=lambda name: share[name]) if share else "fp32"
 
 
-def summarise(model: ModelProto) -> GraphSummary:
+def summarise(model: ModelProto, *, optimised: bool = False) -> GraphSummary:
     """Return MACs, parameters and the cost records of a model, a free batch dimension counted as one.
 
     Parameters are the elements of stored floating-point and integer tensors except scales, zero points, shapes and
-    indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". Raises BadInput
-    where the shapes that multiply-accumulates are counted from are not known before the model runs.
+    indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". With `optimised` the
+    graph is what the runtime executes, as `edgekd.latency.optimised.optimise` returns it, and nothing more is folded.
+    Raises BadInput where the shapes that multiply-accumulates are counted from are not known before the model runs.
     """
     wiring = wire(model)
-    folding = fold(wiring)
+    folding = as_it_is(wiring) if optimised else fold(wiring)
     groups: dict[int, list[int]] = {at: [] for at in sorted(folding.result)}
     for at, host in enumerate(folding.host):
         if host >= 0:
@@ -128,6 +131,7 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
         elements_read=elements_read,
         elements_written=elements_written,
+        type=node.op_type,
     )
 
 

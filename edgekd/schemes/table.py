@@ -1,12 +1,11 @@
 """The schemes by name, and the twin that stands in for a file whose kernels this machine does not have."""
 
-import platform
-
 from edgekd.device import Numerics
 from edgekd.schemes.fp32 import fp32
 from edgekd.schemes.int8_dynamic import int8_dynamic
 from edgekd.schemes.int8_static import int8_static
 from edgekd.schemes.scheme import Scheme
+from edgekd.this_machine import is_x86
 
 
 def twin_numerics(numerics: Numerics, machine: str | None = None) -> Numerics | None:
@@ -15,8 +14,8 @@ def twin_numerics(numerics: Numerics, machine: str | None = None) -> Numerics | 
     x86 has integer kernels for uint8 activations only: int8 ones fuse in part or not at all there, so their time says
     nothing about ARM. `machine` is as `platform.machine()` names it, by default this one.
     """
-    x86 = (machine or platform.machine()).lower() in {"x86_64", "amd64", "i386", "i686"}
-    return numerics.model_copy(update={"activations": "uint8"}) if x86 and numerics.activations == "int8" else None
+    signed = numerics.activations == "int8"
+    return numerics.model_copy(update={"activations": "uint8"}) if is_x86(machine) and signed else None
 
 
 SCHEMES: dict[str, Scheme] = {
