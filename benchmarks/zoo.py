@@ -3,7 +3,7 @@
     python benchmarks/zoo.py --models build/zoo [NAME...]
 
 Weights are random with a fixed seed. Batch norms then take their statistics from a few inputs, and layer scales are
-raised from their near-zero start, so that activations have the ranges that quantization has to deal with in a trained
+raised from their start at or near zero, so that activations have the ranges that quantization has to deal with in a trained
 network. Inputs are seeded too: images and sounds with the 1/f spectrum of natural ones, words by Zipf's law.
 """
 
@@ -69,6 +69,8 @@ def settle(module: nn.Module, inputs: torch.Tensor) -> None:
         norm.train()
         norm.momentum = None
         norm.reset_running_stats()
+        if not norm.weight.any():  # ResNet's blocks start with nothing to say
+            nn.init.ones_(norm.weight)
     with torch.no_grad():
         module(inputs)
     module.eval()

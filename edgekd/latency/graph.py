@@ -89,7 +89,7 @@ def summarise(model: ModelProto, *, optimised: bool = False) -> GraphSummary:
     nodes = tuple(_cost(at, members, wiring, folding) for at, members in groups.items())
     return GraphSummary(
         macs=sum(node.macs for node in nodes),
-        params=sum(_parameters(wiring).values()),
+        params=sum(parameters(wiring).values()),
         operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         nodes=nodes,
         hidden=sum(node.op_type in ("If", "Loop", "Scan") for node in wiring.nodes),
@@ -142,8 +142,8 @@ def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
     return "fp16" if size == 2 else "fp32"
 
 
-def _parameters(wiring: Wiring) -> dict[str, int]:
-    """Stored tensors that hold parameters: those read as data, not as scale, zero point, shape, axes or index."""
+def parameters(wiring: Wiring) -> dict[str, int]:
+    """Return the stored tensors that hold parameters, name to element count: those read as data, not as scale, zero point, shape, axes or index."""
     found: dict[str, int] = {}
     for node in wiring.nodes:
         for position, name in enumerate(node.input):
