@@ -77,6 +77,7 @@ def cases() -> Iterator[onnx.ModelProto]:
     for heads, rows, inner, _ in ATTENTION:
         turned = _node("Transpose", ["input"], "turned", perm=[0, 1, 3, 2])
         yield _model([turned, _node("MatMul", ["input", "turned"], "output")], (1, heads, rows, inner))
+        yield _quantized_around("MatMul", (1, heads, rows, inner), turned=True)
     for steps, features, hidden in RECURRENT:
         yield lstm(steps, features, hidden)
     yield from _elementwise()
@@ -127,6 +128,8 @@ def _elementwise() -> Iterator[onnx.ModelProto]:
         gate = [_node("ReduceMean", ["input", "axes"], "mean", keepdims=1), _node("Mul", ["input", "mean"], "output")]
         axes = numpy_helper.from_array(np.array([2, 3]), "axes")
         yield _model(gate, (1, channels, side, side), [axes])
+        inner = numpy_helper.from_array(np.array([1, 2]), "axes")
+        yield _model([_node("ReduceMean", ["input", "axes"], "output")], (1, side, side, channels), [inner])
     for shape in ROWS:
         width = shape[-1]
         stored = [_stored("scale", (width,)), _stored("bias", (width,))]
@@ -138,6 +141,7 @@ def _elementwise() -> Iterator[onnx.ModelProto]:
         )
     for heads, rows, _, columns in ATTENTION:
         yield _chain([("Softmax", {"axis": -1})], (1, heads, rows, columns))
+        yield _quantized_around("Softmax", (1, heads, rows, columns))
 
 
 def _moving() -> Iterator[onnx.ModelProto]:
@@ -156,6 +160,16 @@ def _moving() -> Iterator[onnx.ModelProto]:
         yield _chain([("Transpose", {"perm": [0, 2, 1]})], (batch, rows, width))
         table = _stored("table", (2000, width))
         yield _model([_node("Gather", ["table", "input"], "output")], (batch, rows), [table], TensorProto.INT64)
+
+
+def _quantized_around(operator: str, shape: tuple[int, ...], *, turned: bool = False) -> onnx.ModelProto:
+    """An operator between two that are quantized, so that it is too; of a tensor and itself, turned, if so."""
+    nodes = [_node("Mul", ["input", "by"], "before")]
+    if turned:
+        nodes.append(_node("Transpose", ["before"], "turned", perm=[0, 1, 3, 2]))
+    nodes.append(_node(operator, ["before", "turned"] if turned else ["before"], "after"))
+    nodes.append(_node("Mul", ["after", "by"], "output"))
+    return _model(nodes, shape, [_stored("by", (1,))])
 
 
 def _chain(operators: Sequence[tuple[str, dict[str, Any]]], shape: tuple[int, ...]) -> onnx.ModelProto:

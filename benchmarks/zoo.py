@@ -1,10 +1,10 @@
-"""Twelve small networks of the usual kinds, exported to float ONNX, for the benchmarks that need many.
+"""Fifteen small networks of the usual kinds, exported to float ONNX, for the benchmarks that need many.
 
     python benchmarks/zoo.py --models build/zoo [NAME...]
 
 Weights are random with a fixed seed. Batch norms then take their statistics from a few inputs, and layer scales are
-raised from their start at or near zero, so that activations have the ranges that quantization has to deal with in a trained
-network. Inputs are seeded too: images and sounds with the 1/f spectrum of natural ones, words by Zipf's law.
+raised from their start at or near zero, so that activations have the ranges that quantization has to deal with in
+a trained network. Inputs are seeded too: images and sounds with the 1/f spectrum of natural ones, words by Zipf's law.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import timm
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional
 
@@ -231,6 +232,9 @@ NETS: dict[str, Net] = {
     "lstm_2x128": Net(Recurrent, (WORDS, 40), frames),
     "ssd_mobilenetv2": Net(Detector, IMAGE, pink, output="output"),
     "ds_cnn": Net(ds_cnn, (1, 49, 10), pink),
+    "regnetx_002": Net(_timm("regnetx_002"), IMAGE, pink),
+    "lcnet_050": Net(_timm("lcnet_050"), IMAGE, pink),
+    "shufflenet_v2": Net(lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=100), IMAGE, pink),
 }
 
 

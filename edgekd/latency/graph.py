@@ -34,7 +34,7 @@ class NodeCost:
     elements_read: int
     elements_written: int
     type: str = ""
-    """The ONNX operator."""
+    """The ONNX operator; with "_outer" where it reduces all but the last dimension, which takes other kernels."""
 
     @property
     def bytes_read(self) -> int:
@@ -131,8 +131,15 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
         elements_read=elements_read,
         elements_written=elements_written,
-        type=node.op_type,
+        type=_type(node, wiring),
     )
+
+
+def _type(node: NodeProto, wiring: Wiring) -> str:
+    if not node.op_type.startswith("Reduce"):
+        return node.op_type
+    before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))
+    return f"{node.op_type}_outer" if before == after and before != (1,) else node.op_type
 
 
 def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
@@ -143,7 +150,8 @@ def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
 
 
 def parameters(wiring: Wiring) -> dict[str, int]:
-    """Return the stored tensors that hold parameters, name to element count: those read as data, not as scale, zero point, shape, axes or index."""
+    """Return the stored tensors that hold parameters, name to element count: those read as data, not as
+    scale, zero point, shape, axes or index."""
     found: dict[str, int] = {}
     for node in wiring.nodes:
         for position, name in enumerate(node.input):

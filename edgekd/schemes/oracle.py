@@ -15,7 +15,7 @@ from edgekd.figures import Number
 from edgekd.record import Record
 from edgekd.schemes.executed import Executed, execute, is_x86_profile
 from edgekd.schemes.faults import Fault, find_faults
-from edgekd.schemes.mend import blocks_to_leave
+from edgekd.schemes.mend import WORTHWHILE, blocks_to_leave
 
 LEFT = ("Cast", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Transpose")
 PRODUCTS = ("conv_", "gemm", "matmul", "recurrent")
@@ -24,7 +24,7 @@ _BANDS = {"x86": (0.7, 1.4), "arm": (0.6, 1.7)}
 
 
 class FusionVerdict(Record):
-    """What int8 is predicted to cost on a device relative to float, and why.
+    """What int8 is predicted to cost on a device relative to float, and why. It pays where it saves at least 2 %.
 
     `left` counts what quantization left in the optimised graph and the products that stayed float (`float_products`).
     `leave_float` names the nodes that had better stay float, in the quantized file's names as `nodes_to_exclude` takes
@@ -55,7 +55,7 @@ def judge_fusion(
     ratio = after.total / before.total
     names, mended = blocks_to_leave(after, quantized)
     return FusionVerdict(
-        pays=ratio < 1,
+        pays=ratio < 1 - WORTHWHILE,
         ratio=_number(ratio, profile),
         left=_left(after),
         faults=find_faults(after, quantized, profile),
@@ -66,7 +66,7 @@ def judge_fusion(
 
 def float_blocks(verdict: FusionVerdict) -> tuple[str, ...]:
     """The nodes to leave float so that int8 pays; empty where none need to, or where that would not be enough."""
-    return verdict.leave_float if verdict.mended is not None and verdict.mended < 1 else ()
+    return verdict.leave_float if verdict.mended is not None and verdict.mended < 1 - WORTHWHILE else ()
 
 
 def _left(graph: Executed) -> dict[str, int]:

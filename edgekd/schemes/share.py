@@ -1,4 +1,4 @@
-"""How much of a model a scheme really quantized: parameters as they are stored, multiply-accumulates as they are done."""
+"""How much of a model a scheme really quantized: parameters as stored, multiply-accumulates as they are done."""
 
 from math import prod
 from pathlib import Path
