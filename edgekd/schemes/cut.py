@@ -23,7 +23,7 @@ def cheapest(
 
     Args:
         prices: node (not negative) to its price in int8 and in float; `math.inf` for what it cannot be, not for both.
-        passes: (node, node, price where one is int8 and the other float). Several between two nodes add up.
+        passes: (node, node, price where the first is int8 and the second float). Several of one pair add up.
     """
     capacities: Capacities = {_SOURCE: {}, _SINK: {}, **{node: {} for node in prices}}
     for node, (as_int8, as_float) in prices.items():
@@ -31,7 +31,6 @@ def cheapest(
         _add(capacities, node, _SINK, as_int8)
     for one, other, price in passes:
         _add(capacities, one, other, price)
-        _add(capacities, other, one, price)
     total = 0.0
     while (levels := _levels(capacities)).get(_SINK):
         edges = {node: list(after) for node, after in capacities.items()}

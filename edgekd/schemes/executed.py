@@ -1,13 +1,13 @@
 """A quantized graph as the target executes it: its operators, what each takes there, and how they hang together."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from edgekd.device import DeviceProfile
 from edgekd.latency.graph import NodeCost, summarise
@@ -22,15 +22,15 @@ Price = Callable[[NodeCost], float]
 
 @dataclass(frozen=True)
 class Executed:
-    """An optimised graph: its nodes in order and what they work on. `elements` counts those of each
-    tensor, `fixed` is nanoseconds of an inference that no operator takes."""
+    """An optimised graph: its nodes in order and what they work on. `ends` are its inputs and its outputs, `elements`
+    counts those of each tensor, `fixed` is nanoseconds of an inference that no operator takes."""
 
     nodes: tuple[NodeProto, ...]
     costs: tuple[NodeCost, ...]
     price: Price
+    ends: tuple[frozenset[str], frozenset[str]]
     elements: dict[str, int]
     fixed: float
-    macs: int
 
     @cached_property
     def prices(self) -> tuple[float, ...]:
@@ -92,9 +92,9 @@ def execute(model: Path, profile: DeviceProfile, threads: int) -> Executed:
         nodes=tuple(graph.graph.node[at] for at in kept),
         costs=summary.nodes,
         price=price_on(profile, threads),
+        ends=(_names(graph.graph.input), _names(graph.graph.output)),
         elements=_elements(graph.graph),
         fixed=per_inference() if x86 else 0.0,
-        macs=summary.macs,
     )
 
 
@@ -113,6 +113,10 @@ def is_x86_profile(profile: DeviceProfile) -> bool:
 def plain_name(name: str) -> str:
     """The name that a node had before the runtime's passes numbered it anew."""
     return re.sub(r"(/duplicated|_token_\d+|_nchwc)+$", "", name)
+
+
+def _names(values: Iterable[ValueInfoProto]) -> frozenset[str]:
+    return frozenset(value.name for value in values)
 
 
 def _elements(graph: GraphProto) -> dict[str, int]:

@@ -21,7 +21,8 @@ _ACTIVATIONS = {"Elu", "Erf", "Gelu", "HardSwish", "Mish", "QuickGelu", "Selu", 
 
 class Fault(Record):
     """A node at which int8 breaks off. `left` counts what is left beside it, and `share` is their part of the predicted
-    cost of the quantized file. Names are as the model file has them, not escaped."""
+    cost of the quantized file. Names are as the model file has them, not escaped; a node without one goes by what it
+    writes."""
 
     node: str
     operator: str
@@ -59,11 +60,11 @@ def _fault(graph: Executed, at: int, left: list[int], file: onnx.GraphProto, pro
     # What stands between two operators is shared by them.
     share = sum(graph.prices[one] / _shared_by(graph, one) for one in left) / graph.total
     return Fault(
-        node=plain_name(node.name),
+        node=plain_name(node.name) or node.output[0],
         operator=node.op_type,
         left=dict(sorted(Counter(graph.nodes[one].op_type for one in left).items())),
         share=round(share, 4),
-        why=_why(graph, at, file, profile),
+        why=_why(graph, at, {graph.nodes[one].op_type for one in left}, file, profile),
         mend=_mend(graph, at),
     )
 
@@ -72,8 +73,10 @@ def _shared_by(graph: Executed, at: int) -> int:
     return max(1, len(graph.readers.get(graph.nodes[at].output[0], [])) if graph.nodes[at].op_type != PASSES[0] else 1)
 
 
-def _why(graph: Executed, at: int, file: onnx.GraphProto, profile: DeviceProfile) -> str:
+def _why(graph: Executed, at: int, left: set[str], file: onnx.GraphProto, profile: DeviceProfile) -> str:
     node = graph.nodes[at]
+    if not left & set(PASSES):
+        return f"its data come in another {'type' if 'Cast' in left else 'order'} than {node.op_type} works on"
     if graph.is_int8(at):
         return f"{node.op_type} hands out floats, which are quantized again"
     if node.op_type not in _KERNELS:

@@ -21,15 +21,17 @@ def blocks_to_leave(graph: Executed, quantized: Path) -> tuple[tuple[str, ...], 
 
     Nothing, and None, where the gain is below `WORTHWHILE`.
     """
-    prices = {at: _prices(graph, at) for at in _operators(graph)}
-    passes = list(_passes(graph))
-    left, cheap = cheapest(prices, passes)
-    now = sum(prices[at][0 if graph.is_int8(at) else 1] for at in prices)
-    now += sum(price for one, other, price in passes if graph.is_int8(one) and not graph.is_int8(other))
+    outside = len(graph.nodes)
+    prices = {at: _prices(graph, at) for at in _operators(graph)} | {outside: (NEVER, 0.0)}
+    passes = [*_passes(graph), *_passes_outside(graph, outside)]
+    floats, cheap = cheapest(prices, passes)
+    int8 = {at for at in prices if at != outside and graph.is_int8(at)}
+    now = sum(price[0 if at in int8 else 1] for at, price in prices.items())
+    now += sum(price for one, other, price in passes if one in int8 and other not in int8)
     if now - cheap < WORTHWHILE * graph.total:
         return (), None
-    known = {node.name for node in onnx.load(quantized, load_external_data=False).graph.node}
-    names = {plain_name(graph.nodes[at].name) for at in left if graph.is_int8(at)}
+    known = {node.name for node in onnx.load(quantized, load_external_data=False).graph.node} - {""}
+    names = {plain_name(graph.nodes[at].name) for at in floats & int8}
     return tuple(sorted(names & known)), graph.total - (now - cheap)
 
 
@@ -57,3 +59,15 @@ def _passes(graph: Executed) -> Iterator[tuple[int, int, float]]:
             if not (graph.is_int8(before) and not graph.is_int8(at) and name == source):
                 yield before, at, graph.pass_price("DequantizeLinear", source)
             yield at, before, graph.pass_price("QuantizeLinear", source)
+
+
+def _passes_outside(graph: Executed, outside: int) -> Iterator[tuple[int, int, float]]:
+    """The same for the graph's inputs and outputs, which are floats."""
+    inputs, outputs = graph.ends
+    for at in _operators(graph):
+        for name in {graph.source(name) for name in graph.nodes[at].input} & inputs:
+            yield at, outside, graph.pass_price("QuantizeLinear", name)
+    for name in outputs:
+        source = graph.source(name)
+        if source in graph.maker and source != name:
+            yield graph.maker[source], outside, graph.pass_price("DequantizeLinear", source)
