@@ -16,7 +16,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes, untie
 from edgekd.preprocessing import Dtype, sample_inputs
 from edgekd.runtimes import in_one_line
 from edgekd.schemes.scheme import SchemeResult
@@ -130,6 +130,7 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     if opset < MIN_OPSET:
         clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
         notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
+    untie(clean)
     raw, prepared = folder / "float.onnx", folder / "prepared.onnx"
     onnx.save(clean, raw)
     quant_pre_process(raw, prepared, skip_symbolic_shape=True)
