@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from edgekd.device import DeviceProfile
-from edgekd.record import Record
+from edgekd.quantization import Fault
 from edgekd.schemes.executed import PASSES, Executed, is_x86_profile, plain_name
 
 SMALLEST = 0.005
@@ -17,19 +17,6 @@ _KERNELS = {
 }
 """Operators of which ONNX Runtime's CPU provider has an integer form."""
 _ACTIVATIONS = {"Elu", "Erf", "Gelu", "HardSwish", "Mish", "QuickGelu", "Selu", "Softplus", "Swish", "Tanh"}
-
-
-class Fault(Record):
-    """A node at which int8 breaks off. `left` counts what is left beside it, and `share` is their part of the predicted
-    cost of the quantized file. Names are as the model file has them, not escaped; a node without one goes by what it
-    writes."""
-
-    node: str
-    operator: str
-    left: dict[str, int]
-    share: float
-    why: str
-    mend: str
 
 
 def find_faults(graph: Executed, quantized: Path, profile: DeviceProfile) -> tuple[Fault, ...]:

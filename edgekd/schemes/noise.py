@@ -11,6 +11,7 @@ from edgekd.latency.operators import macs
 from edgekd.latency.wiring import Wiring, wire
 from edgekd.onnx_graph import to_bytes
 from edgekd.parity import power_ratio_db
+from edgekd.quantization import NodeSignal
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Inputs
 from edgekd.schemes.qdq import with_pairs
@@ -33,14 +34,6 @@ class LayerNoise(Record):
     sqnr_db: float
     weights: int
     macs: int | None
-
-
-class NodeSignal(Record):
-    """Signal to noise at a node's own output, in decibels, where the whole graph is quantized."""
-
-    node: str
-    operator: str
-    sqnr_db: float
 
 
 def layer_noise(

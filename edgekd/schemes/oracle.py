@@ -12,9 +12,9 @@ from pathlib import Path
 from edgekd.device import DeviceProfile
 from edgekd.errors import UsageError
 from edgekd.figures import Number
-from edgekd.record import Record
+from edgekd.quantization import FusionVerdict
 from edgekd.schemes.executed import Executed, execute, is_x86_profile
-from edgekd.schemes.faults import Fault, find_faults
+from edgekd.schemes.faults import find_faults
 from edgekd.schemes.mend import WORTHWHILE, blocks_to_leave
 
 LEFT = ("Cast", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "Transpose")
@@ -25,22 +25,6 @@ _BANDS = {"avx512_vnni": (0.8, 1.25), "avx_vnni": (0.7, 1.5), "avx2": (0.7, 3.0)
 benchmarks/oracle.py; otherwise judgement: half the width with AVX-VNNI, three instructions for one without VNNI."""
 _ARM_BAND = (0.6, 1.7)
 """Judgement: nothing was measured there."""
-
-
-class FusionVerdict(Record):
-    """What int8 is predicted to cost on a device relative to float, and why. It pays where it saves at least 2 %.
-
-    `left` counts what quantization left in the optimised graph and the products that stayed float (`float_products`).
-    `leave_float` names the nodes that had better stay float, in the quantized file's names as `nodes_to_exclude` takes
-    them, and `mended` is the ratio predicted then. Names are as the model file has them, not escaped.
-    """
-
-    pays: bool
-    ratio: Number
-    left: dict[str, int]
-    faults: tuple[Fault, ...]
-    leave_float: tuple[str, ...] = ()
-    mended: float | None = None
 
 
 def judge_fusion(

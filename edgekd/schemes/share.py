@@ -9,20 +9,10 @@ from onnx import numpy_helper
 from edgekd.latency.graph import parameters, summarise
 from edgekd.latency.optimised import optimise
 from edgekd.latency.wiring import wire
-from edgekd.record import Record
+from edgekd.quantization import Share
 
 _WEIGHT_BYTES = 1024
 """Tensors from this size on are looked at for copies of each other."""
-
-
-class Share(Record):
-    """`parameters`: share of the stored parameters that take 8 bits or fewer. `macs`: share of the multiply-accumulates
-    that are done in int8 after the runtime's fusions. `repeated_kib`: size of the stored tensors that are the same as
-    another one, as it is or transposed: weights that were tied and no longer are."""
-
-    parameters: float
-    macs: float
-    repeated_kib: float
 
 
 def quantized_share(model: Path, *, arm: bool) -> Share:

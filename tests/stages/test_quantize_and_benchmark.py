@@ -13,7 +13,7 @@ from edgekd.errors import BadInput
 from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
-from edgekd.results import SchemeFile
+from edgekd.quantization import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
