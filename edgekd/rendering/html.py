@@ -25,6 +25,7 @@ from edgekd.rendering.outline import (
     standing,
     teacher_worth,
 )
+from edgekd.rendering.quantization import climbed, quantization_tables
 from edgekd.rendering.svg.meter import budget_meter
 from edgekd.rendering.text import (
     BRACKETS,
@@ -79,6 +80,8 @@ def render_html(report: Report) -> str:
         inherited=inherited(report),
         judgement_tables=judgement_tables(report),
         judgement=judgement_plots(report),
+        climbed=climbed(report),
+        quantization_tables=quantization_tables(report),
         comparison=plots.comparison_plots(report),
         pareto=plots.pareto_plot(report),
         training=plots.training_plot(report),

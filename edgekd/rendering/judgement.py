@@ -1,30 +1,14 @@
 """What the teacher was worth, as sentences and tables of plain cells; Markdown and HTML only give them a form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgekd.figures import Number
 from edgekd.judgement import AblationRow, Comparison, Fidelity, Judgement, PairedResult, TuningTrial
+from edgekd.rendering.tables import Cell, Table
 from edgekd.rendering.text import MODEL_TITLES, interval, quantity, titled
 from edgekd.results import Report
 
-Cell = str | Number | None
-
 _PAIRED = ("Teacher", "Student alone", "Distilled", "Gain", "Steps", "Both trainings")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells under a header; the first cell names its row. Foreign strings in cells are not escaped yet.
-
-    `folded` says that a plot tells the same, so that a page may show the table on demand.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str
-    folded: bool = False
 
 
 def judged(report: Report) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from edgekd.rendering.columns import ONE_LATENCY, Column, column, latency_columns, memory_column, score_column
-from edgekd.rendering.judgement import Cell, inherited, judged, judgement_tables
+from edgekd.rendering.judgement import inherited, judged, judgement_tables
 from edgekd.rendering.outline import (
     HOST_COST,
     HOW_COMPARED,
@@ -22,6 +22,8 @@ from edgekd.rendering.outline import (
     standing,
     teacher_worth,
 )
+from edgekd.rendering.quantization import climbed, quantization_tables
+from edgekd.rendering.tables import Cell, Table
 from edgekd.rendering.text import (
     BRACKETS,
     METRIC_TITLES,
@@ -53,6 +55,7 @@ def render_markdown(report: Report) -> str:
         _models(report),
         _candidates(report),
         _sessions(report),
+        _quantization(report),
         _parity(report),
         _judgement(report),
         _classes(report),
@@ -191,10 +194,23 @@ def _parity(report: Report) -> str:
 def _judgement(report: Report) -> str:
     parts = [f"**{judged(report)}**" if judged(report) else "", inherited(report)]
     for shown in judgement_tables(report):
-        rows = [[_cell(cell) for cell in row] for row in shown.rows]
-        parts += [f"### {escape(shown.title)}", table([escape(name) for name in shown.header], rows), shown.note]
+        parts += _laid_out(shown)
     text = "\n\n".join(part for part in parts if part)
     return f"## What the teacher was worth\n\n{text}" if text else ""
+
+
+def _quantization(report: Report) -> str:
+    parts = [f"**{escape(climbed(report), longest=300)}**" if climbed(report) else ""]
+    for shown in quantization_tables(report):
+        parts += _laid_out(shown)
+    text = "\n\n".join(part for part in parts if part)
+    return f"## How int8 was come by\n\n{text}" if text else ""
+
+
+def _laid_out(shown: Table) -> list[str]:
+    rows = [[_cell(cell) for cell in row] for row in shown.rows]
+    header = [escape(name) for name in shown.header]
+    return [f"### {escape(shown.title)}", table(header, rows), escape(shown.note, longest=300)]
 
 
 def _cell(cell: Cell) -> str:
