@@ -63,9 +63,8 @@ def equalised(graph: onnx.ModelProto, data: CalibrationData, numerics: Numerics)
             largest = max(largest, float(scale.max()), float(1 / scale.min()))
         if largest < 1 + SETTLED:
             break
-    changed = {one.name for link in links for one in link.made_by} | {
-        one.name for link in links for one in link.readers
-    }
+    changed = {one.name for link in links for one in link.made_by}
+    changed |= {one.name for link in links for one in link.readers}
     for one in copy.graph.initializer:
         if one.name in changed:
             one.CopyFrom(numpy_helper.from_array(values[one.name].astype(np.float32), one.name))
