@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from edgekd.latency.operators import attribute
 
@@ -57,15 +57,17 @@ class Link:
 class _Wiring:
     """What the search looks up again and again; dimensions that are not known are 0."""
 
-    constants: dict[str, onnx.TensorProto]
+    constants: dict[str, TensorProto]
     outputs: frozenset[str]
     shapes: dict[str, tuple[int, ...]]
     readers: dict[str, list[onnx.NodeProto]]
 
     def dims(self, name: str) -> tuple[int, ...] | None:
-        """Shape of a constant that one node alone reads, or None."""
-        alone = name in self.constants and len(self.readers[name]) == 1
-        return tuple(self.constants[name].dims) if alone else None
+        """Shape of a float32 constant that one node alone reads, or None."""
+        one = self.constants.get(name)
+        if one is None or one.data_type != TensorProto.FLOAT or len(self.readers[name]) > 1:
+            return None
+        return tuple(one.dims)
 
     def value(self, name: str) -> npt.NDArray[Any] | None:
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
@@ -112,7 +114,7 @@ def part_vectors(model: onnx.ModelProto) -> None:
             continue
         for at, name in enumerate(node.input):
             if name in constants and len(constants[name].dims) == 1 and name in met:
-                copy = onnx.TensorProto()
+                copy = TensorProto()
                 copy.CopyFrom(constants[name])
                 copy.name = f"{name}_of_{node.output[0]}"
                 model.graph.initializer.append(copy)

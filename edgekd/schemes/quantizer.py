@@ -38,7 +38,10 @@ def already_integer(model: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A float graph that the quantizer takes: shapes inferred, constants folded. `source` is the file it came from."""
+    """A float graph that the quantizer takes: shapes inferred, constants folded, every node with a name of its own.
+
+    `source` is the file it came from.
+    """
 
     source: Path
     graph: onnx.ModelProto
@@ -71,7 +74,7 @@ def prepare(model: Path) -> Prepared:
         source = _closed(onnx.load(model))
         input_shape(source, model.name)
         path, notes = _prepared(source, Path(name))
-        return Prepared(model, load_model_with_shape_infer(path), source.ir_version, notes)
+        return Prepared(model, _named(load_model_with_shape_infer(path)), source.ir_version, notes)
 
 
 def finish(graph: onnx.ModelProto, prepared: Prepared) -> onnx.ModelProto:
@@ -138,6 +141,18 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
         # The runtime's own operators load nowhere else; the quantizer manages without its optimiser.
         quant_pre_process(raw, prepared, skip_symbolic_shape=True, skip_optimization=True)
     return prepared, notes
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Name the nodes that have no name, or another's: layers are left out, corrected and reported by name."""
+    met: set[str] = set()
+    for at, node in enumerate(model.graph.node):
+        if not node.name or node.name in met:
+            node.name = f"{node.op_type}_{at}"
+        while node.name in met:
+            node.name += "_"
+        met.add(node.name)
+    return model
 
 
 def _foreign(model: onnx.ModelProto) -> set[str]:

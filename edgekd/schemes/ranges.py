@@ -79,13 +79,16 @@ def read_ranges(path: Path) -> RangeTable:
 def float_tensors(graph: onnx.ModelProto) -> dict[str, int]:
     """Float tensors that are computed or fed in, by name, with their number of elements where the batch is 1.
 
-    Dimensions that are not known count as 1. Shapes have been inferred; constants are left out.
+    Dimensions that are not known count as 1. Shapes have been inferred; constants are left out, and what is listed yet
+    made no more: a batch normalisation that was folded leaves its input behind.
     """
     constants = {one.name for one in graph.graph.initializer}
+    made = {one.name for one in graph.graph.input} | {name for node in graph.graph.node for name in node.output}
+    made -= constants
     found = {}
     for one in (*graph.graph.input, *graph.graph.value_info, *graph.graph.output):
         kind = one.type.tensor_type
-        if kind.elem_type == TensorProto.FLOAT and one.name not in constants:
+        if kind.elem_type == TensorProto.FLOAT and one.name in made:
             found[one.name] = int(np.prod([max(1, dim.dim_value) for dim in kind.shape.dim], dtype=np.int64))
     return found
 

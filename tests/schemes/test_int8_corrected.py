@@ -97,6 +97,24 @@ def test_layers_that_are_left_float_stay_float(resnet: Path, tmp_path: Path) -> 
     assert first.input[0] == "image" and set(first.input[1:]) <= floats
 
 
+def test_nodes_without_names_and_constants_among_the_inputs(resnet: Path, tmp_path: Path) -> None:
+    """As exporters wrote graphs for years: one name for all nodes, and weights that a caller may set."""
+    model = onnx.load(resnet)
+    for node in model.graph.node:
+        node.name = ""
+    model.graph.input.extend(
+        helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in model.graph.initializer
+    )
+    old = tmp_path / "old.onnx"
+    onnx.save(model, old)
+    outputs = []
+    for source in (resnet, old):
+        out = tmp_path / f"{source.stem}.int8.onnx"
+        assert int8_corrected(source, out, calibration=CALIBRATION, numerics=PER_TENSOR).notes
+        outputs.append(predict_batches(out, [blocks(8, 1)]))
+    assert np.array_equal(*outputs)
+
+
 def test_skipped_where_it_does_not_help(resnet: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     assert "no calibration data" in int8_corrected(resnet, out, calibration=None, numerics=PER_CHANNEL).skipped
