@@ -11,6 +11,7 @@ from edgekd.rendering.outline import shipped_as
 from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Parity, Report, SourceModel, Verdict
 from edgekd.stages.benchmark import Benchmarked
 from edgekd.stages.choose import Choice
+from edgekd.stages.configure import Configured
 from edgekd.stages.distill import Distilled
 from edgekd.stages.export import Exports
 from edgekd.stages.load import Loaded
@@ -35,13 +36,14 @@ class RunFacts:
     quantized: Quantized
     benchmarked: Benchmarked
     choice: Choice
+    configured: Configured
     packaged: Packaged
     seconds: dict[str, float]
 
 
 def assemble_report(facts: RunFacts) -> Report:
     """Judge the budgets and gather every figure, reason, fallback and gap of the run."""
-    chosen = facts.choice.chosen
+    chosen = facts.configured.chosen
     models = facts.benchmarked.models
     shipped = Figures(**{name: getattr(chosen, name) for name in Figures.model_fields})
     outcomes = judge(
@@ -75,7 +77,10 @@ def assemble_report(facts: RunFacts) -> Report:
             "student": models.get("student"),
             "shipped": shipped,
         },
-        candidates=facts.choice.candidates,
+        candidates=tuple(chosen if c.chosen else c for c in facts.choice.candidates),
+        files=facts.quantized.files,
+        ladder=facts.quantized.ladder,
+        sessions=facts.configured.trials,
         budgets=outcomes,
         distillation=facts.distilled.distillation,
         judgement=facts.distilled.judgement,
@@ -138,7 +143,8 @@ def _fallbacks(facts: RunFacts) -> tuple[str, ...]:
 
 
 def _warnings(facts: RunFacts) -> tuple[str, ...]:
-    disturbed = facts.choice.chosen.host.disturbed if facts.choice.chosen.host else ()
+    host = facts.configured.chosen.host
+    disturbed = host.disturbed if host else ()
     return (
         *facts.loaded.notes,
         *facts.quantized.notes,
@@ -156,8 +162,18 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
             f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its "
             "median and tail are not told apart."
         )
-        if facts.profile.numerics.activations == "int8" and chosen.scheme.startswith("int8"):
-            lines.append("The int8 score was taken on x86; Arm kernels may round differently.")
+        elsewhere = [c for c in facts.choice.candidates if c.scored_on]
+        if elsewhere:
+            names = ", ".join(c.id for c in elsewhere)
+            lines.append(
+                f"The score of {names} was taken on {elsewhere[0].scored_on}, whose integer kernels round otherwise "
+                f"than those of the {facts.profile.core}; what it is there is not known."
+            )
+        if any(one.taken and one.session for one in facts.configured.trials):
+            lines.append(
+                f"The session options were found on this machine, not on a {facts.profile.title}; there they may gain "
+                "less or cost time."
+            )
     if facts.loaded.score_name is None:
         lines.append("No score is known, because no data were given.")
     if facts.distilled.distillation and facts.distilled.distillation.gain is None:

@@ -68,7 +68,8 @@ def import_runtime(name: str) -> Any:
 
 
 def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Session:
-    """Load an ONNX file on ONNX Runtime's CPU provider; `options` are session config entries, by their key."""
+    """Load an ONNX or ORT file on ONNX Runtime's CPU provider; `options` are session config entries by key, besides
+    `arena`, `memory_pattern` and `prepacking`, which are True by default."""
     onnxruntime = import_runtime("onnxruntime")
     onnxruntime.set_default_logger_severity(3)
     settings = onnxruntime.SessionOptions()
@@ -76,19 +77,19 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Sessio
     settings.inter_op_num_threads = 1
     settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = 3
-    for key, value in options.items():
-        settings.add_session_config_entry(key, str(value))
+    named = {name: options.get(name, True) for name in ("arena", "memory_pattern", "prepacking")}
+    settings.enable_cpu_mem_arena, settings.enable_mem_pattern = named["arena"], named["memory_pattern"]
+    entries = {"session.disable_prepacking": int(not named["prepacking"]), **options}
+    for key in sorted(entries.keys() - named.keys()):
+        settings.add_session_config_entry(key, str(entries[key]))
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     inputs = tuple(
         InputSpec(i.name, numpy_dtype(i.type), tuple(d if isinstance(d, int) else None for d in i.shape))
         for i in session.get_inputs()
     )
     names = [i.name for i in inputs]
-    return Session(
-        inputs,
-        {"intra_op_num_threads": threads, **options},
-        lambda feeds: session.run(None, dict(zip(names, feeds, strict=True))),
-    )
+    in_force = {"intra_op_num_threads": threads, **options}
+    return Session(inputs, in_force, lambda feeds: session.run(None, dict(zip(names, feeds, strict=True))))
 
 
 def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
@@ -97,7 +98,6 @@ def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
     Precision is pinned to f32: on CPUs with bf16 the plugin would otherwise round every float layer unasked.
     """
     openvino = import_runtime("openvino")
-
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -256,7 +256,8 @@ def benchmark(spec: dict[str, Any], result: dict[str, Any], save: Callable[[dict
     runs: list[Callable[[], object]] = []
     for model in spec["models"]:
         start = time.perf_counter()
-        session = OPEN[model["runtime"]](model["path"], spec["threads"], model["session"])
+        options = dict(model["session"])
+        session = OPEN[model["runtime"]](model["path"], options.pop("threads", spec["threads"]), options)
         load_ms = (time.perf_counter() - start) * 1e3
         rng = draw(spec["seed"])  # the same inputs for all
         inputs = [made_up_input(one, rng) if given is None else given.astype(one.dtype) for one in session.inputs]

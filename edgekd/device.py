@@ -9,6 +9,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.numerics import Decision, decide_integers, decide_runtime, numerics_for
+from edgekd.numerics import Numerics as Numerics
 from edgekd.record import Record
 from edgekd.resources import data_folder
 
@@ -24,14 +26,6 @@ class RuntimeOnDevice(Record):
     max_opset: Count
     max_ir: Count
     threads: Count
-
-
-class Numerics(Record):
-    """How int8 is stored for the device's integer kernels."""
-
-    activations: Literal["int8", "uint8"]
-    per_channel: bool
-    reduce_range: bool
 
 
 class Rates(Record):
@@ -65,7 +59,10 @@ class LatencyConstants(Record):
 
 
 class DeviceProfile(Record):
-    """One device. Every figure names its source in `sources`, under its dotted key or that of what holds it."""
+    """One device. Every figure names its source in `sources`, under its dotted key or that of what holds it.
+
+    `numerics` follow from `isa`; a profile that states others names the source of that too.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     title: str
@@ -76,13 +73,14 @@ class DeviceProfile(Record):
     isa: tuple[str, ...]
     memory_mib: Count
     runtimes: dict[RuntimeName, RuntimeOnDevice]
-    numerics: Numerics
+    numerics: Numerics = Field(default_factory=lambda facts: numerics_for(facts.get("isa", ())))
     latency: LatencyConstants
     sources: dict[str, str]
 
     @model_validator(mode="after")
     def _every_figure_has_a_source(self) -> "DeviceProfile":
-        needed = ["soc", "core", "cores", "clock_ghz", "isa", "memory_mib", "numerics"]
+        needed = ["soc", "core", "cores", "clock_ghz", "isa", "memory_mib"]
+        needed += ["numerics"] * (self.numerics != numerics_for(self.isa))
         needed += [f"runtimes.{name}" for name in self.runtimes]
         needed += ["latency", "latency.fp32", "latency.int8"]
         missing = [key for key in needed if not self.sources.get(key)]
@@ -95,6 +93,13 @@ class DeviceProfile(Record):
         while key and key not in self.sources:
             key = key.rpartition(".")[0]
         return self.sources.get(key, "")
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """What the facts decide: how int8 is stored, opset, IR version, threads and session options, with reasons."""
+        found = decide_integers(self.isa, self.numerics, self.sources.get("numerics", ""))
+        for name, runtime in self.runtimes.items():
+            found += decide_runtime(name, **dict(runtime), cores=self.cores, measured=self.name == HOST)
+        return found
 
 
 @dataclass(frozen=True)

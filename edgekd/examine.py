@@ -103,18 +103,23 @@ def examine(
 
 def _for_target(estimate: Prediction, here: Bench) -> dict[str, Any]:
     if estimate.target == HOST:
-        steady = here.memory.steady_kib
-        memory = Number(value=steady, low=steady, high=steady, unit="KiB", word="measured", place=HOST, n=1)
-        return {
-            "latency_p50_ms": here.latency.p50_ms,
-            "latency_p95_ms": here.latency.p95_ms,
-            "peak_memory_kib": memory,
-        }
+        return for_host(here)
     # The predictor does not tell the median from the tail; its interval covers both.
     return {
         "latency_p50_ms": estimate.latency_ms,
         "latency_p95_ms": estimate.latency_ms,
         "peak_memory_kib": estimate.peak_memory_kib,
+    }
+
+
+def for_host(here: Bench) -> dict[str, Number]:
+    """The figures for the target, where that is this machine."""
+    steady = here.memory.steady_kib
+    memory = Number(value=steady, low=steady, high=steady, unit="KiB", word="measured", place=HOST, n=1)
+    return {
+        "latency_p50_ms": here.latency.p50_ms,
+        "latency_p95_ms": here.latency.p95_ms,
+        "peak_memory_kib": memory,
     }
 
 
@@ -130,21 +135,23 @@ def _outputs(
 
 
 def scored_splits(data: Path, loaded: Path, task: Task) -> dict[str, Split]:
-    """Validation and test; where there are no labels, the teacher's own word takes their place."""
-    splits: dict[str, Split] = {}
-    for name in _SCORED:
-        split = open_split(data, name)
-        if split.labels is None:
-            said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
-            split = Split(split.inputs, task.truth_of(said))
-        splits[name] = split
-    return splits
+    """Validation and test, each as `scored_split`."""
+    return {name: scored_split(data, loaded, task, name) for name in _SCORED}
 
 
-def write_one_input(path: Path, splits: dict[str, Split], preprocessing: Preprocessing) -> Path:
+def scored_split(data: Path, loaded: Path, task: Task, name: SplitName) -> Split:
+    """A split with labels; where there are none, the teacher's own word takes their place."""
+    split = open_split(data, name)
+    if split.labels is not None:
+        return split
+    said = np.load(loaded / f"teacher_{name}_outputs.npy", allow_pickle=False)
+    return Split(split.inputs, task.truth_of(said))
+
+
+def write_one_input(path: Path, data: Path | None, preprocessing: Preprocessing) -> Path:
     """Write the first test input, or where there are no data a made-up one, as (1, ...): the same for every file."""
-    if splits:
-        value = normalise(np.asarray(splits["test"].inputs[:1]), preprocessing)
+    if data is not None:
+        value = normalise(np.asarray(open_split(data, "test").inputs[:1]), preprocessing)
     else:
         value = sample_inputs(1, preprocessing.shape, preprocessing.dtype)
     np.save(path, value)

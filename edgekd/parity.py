@@ -33,13 +33,18 @@ def sqnr_db(reference: Array, actual: Array) -> float:
     """
     signal, noise = reference.astype(np.float64), (reference.astype(np.float64) - actual.astype(np.float64))
     signal_power, noise_power = float(np.sum(signal * signal)), float(np.sum(noise * noise))
-    if not (math.isfinite(signal_power) and math.isfinite(noise_power)):
+    return power_ratio_db(signal_power, noise_power)
+
+
+def power_ratio_db(signal: float, noise: float) -> float:
+    """Ratio of two powers in decibels, within -200 to 200; 200 without noise, -200 where one is not finite."""
+    if not (math.isfinite(signal) and math.isfinite(noise)):
         return -SQNR_CAP_DB
-    if noise_power == 0.0:
+    if noise == 0.0:
         return SQNR_CAP_DB
-    if signal_power == 0.0:
+    if signal == 0.0:
         return -SQNR_CAP_DB
-    ratio = 10.0 * (math.log10(signal_power) - math.log10(noise_power))
+    ratio = 10.0 * (math.log10(signal) - math.log10(noise))
     return max(-SQNR_CAP_DB, min(SQNR_CAP_DB, ratio))
 
 

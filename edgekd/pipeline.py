@@ -1,4 +1,4 @@
-"""The mission, read top to bottom: load, distill, export, quantize, benchmark, choose, package, report.
+"""The mission, read top to bottom: load, distill, export, quantize, benchmark, choose, configure, package, report.
 
 The only place that knows the order. Stages take what they need by name, return records, and never call one another
 (`run.py` calls them); the run folder (`workspace.py`) keeps what is finished, so that the same call goes on where an
@@ -41,8 +41,9 @@ def run_compress(
         exports = run.export(loaded, distilled)
         quantized = run.quantize(loaded, exports)
         benchmarked = run.benchmark(loaded, exports, quantized)
-        choice = run.choose(benchmarked)
-        packaged = run.package(loaded, exports, quantized, choice)
+        choice = run.choose(loaded, quantized, benchmarked)
+        configured = run.configure(loaded, quantized, choice)
+        packaged = run.package(loaded, exports, quantized, configured)
         facts = RunFacts(
             plan=run.plan,
             profile=run.profile,
@@ -55,10 +56,11 @@ def run_compress(
             quantized=quantized.record,
             benchmarked=benchmarked.record,
             choice=choice.record,
+            configured=configured.record,
             packaged=packaged.record,
             seconds={
                 stage.folder.name: stage.seconds
-                for stage in (loaded, distilled, exports, quantized, benchmarked, choice, packaged)
+                for stage in (loaded, distilled, exports, quantized, benchmarked, choice, configured, packaged)
             },
         )
         report = assemble_report(facts)

@@ -9,10 +9,14 @@ from pathlib import Path
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.data.classes import read_classes
+from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.formats.identify import FileKind, identify
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
 from edgekd.runtimes import RUNTIMES
+from edgekd.schemes.ladder import RUNGS
+from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.offered import runs_in
 from edgekd.schemes.table import SCHEMES
 from edgekd.sound_options import parse_duration
 from edgekd.units import parse_seconds
@@ -31,6 +35,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
     """
     parse_budgets(plan.budget)
     scheme_names(plan.schemes)
+    rung_names(plan.rungs)
+    parse_seconds(plan.search_time)
     runtime_names(plan.runtimes)
     if plan.time is not None:
         parse_seconds(plan.time)
@@ -63,9 +69,31 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         _check_fronts(kind, plan)
 
 
-def scheme_names(text: str) -> tuple[str, ...]:
-    """The schemes that `--schemes a,b` names; fp32, the baseline of all others, always competes."""
-    return _names(text, "scheme", SCHEMES, always="fp32")
+def scheme_names(text: str, profile: DeviceProfile | None = None) -> tuple[str, ...]:
+    """The schemes that `--schemes a,b` names; fp32, the baseline of all others, always competes.
+
+    "auto" are all but the rungs of the ladder above its first; where there is a profile, all that may run on it.
+    """
+    if text.strip() != "auto":
+        return _scheme_names(text, always=("fp32",))
+    return tuple(name for name in SCHEMES if name not in RUNGS[1:] and (profile is None or runs_in(name, profile)))
+
+
+def rung_names(text: str) -> tuple[str, ...]:
+    """The schemes that `--rungs a,b` names, from the cheapest to the dearest; none of them for "none"."""
+    named = () if text.strip() == "none" else _scheme_names(text)
+    outside = next((name for name in named if name not in RUNGS), None)
+    if outside:
+        raise UsageError(f"{outside!r} is no rung of the ladder; those are {', '.join(RUNGS)}")
+    return tuple(sorted(named, key=RUNGS.index))
+
+
+def _scheme_names(text: str, *, always: tuple[str, ...] = ()) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys([*always, *(part.strip() for part in text.split(",") if part.strip())]))
+    unknown = next((name for name in names if parse_scheme(name, SCHEMES) is None), None)
+    if unknown:
+        raise UsageError(f"There is no scheme {unknown!r}{did_you_mean(unknown, SCHEMES)}")
+    return names
 
 
 def runtime_names(text: str) -> tuple[str, ...]:

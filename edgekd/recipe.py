@@ -163,7 +163,15 @@ class Recipe(Record):
         "sentence2, else sentence, else the only two of text].",
     )
 
-    schemes: str = _option("fp32,int8_dynamic,int8_static", CANDIDATES, "Schemes that compete, separated by commas.")
+    schemes: str = _option(
+        "auto", CANDIDATES, "Schemes that compete, separated by commas; auto for all that the device can run."
+    )
+    rungs: str = _option(
+        "int8_corrected,int8_mixed,int8_searched,int8_qad",
+        CANDIDATES,
+        "Schemes tried one after the other while int8_static loses too much score; none for none.",
+    )
+    search_time: str = _option("10m", CANDIDATES, "Wall-clock limit of each of these, such as 10m.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
     calibration_images: int = _option(512, CANDIDATES, "Training images that calibrate int8.", ge=1)
 

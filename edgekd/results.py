@@ -11,23 +11,11 @@ from pydantic import Field
 
 from edgekd.figures import Figures, Number, Role
 from edgekd.judgement import Judgement
+from edgekd.quantization import LadderStep, SchemeFile
 from edgekd.record import Record
 
 Verdict = Literal["pass", "missed", "inconclusive"]
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "missed": 1, "inconclusive": 5}
-
-
-class SchemeFile(Record):
-    """One scheme's file; `rejected` says why it does not compete, `twin` is the file timed on the host in its place."""
-
-    scheme: str
-    file: str
-    sha256: str
-    size_kib: float
-    sqnr_db: float | None = None
-    operators: dict[str, int] = {}
-    twin: str | None = None
-    rejected: str | None = None
 
 
 class Candidate(Figures):
@@ -49,6 +37,22 @@ class Candidate(Figures):
     sqnr_db: float | None = None
     """Signal to quantization noise of the logits against the float model, in decibels."""
     operators: dict[str, int] = {}
+    pareto: bool = False
+    """Whether no other candidate is at least as good in score, latency and memory, and better in one of them."""
+    scored_on: str | None = None
+    """Architecture that the score was taken on, where its integer kernels round otherwise than the target's."""
+
+
+class SessionTrial(Record):
+    """One way to run what ships, weighed and timed on the host against the runtime's usual session."""
+
+    session: dict[str, Any]
+    """Options that differ from the usual ones; `file` is what was loaded where that is not model.onnx."""
+    peak_memory_kib: Number | None = None
+    cost: Number | None = None
+    """CPU time of one inference relative to the usual session; of other threads, the 10th percentile of wall time."""
+    taken: bool = False
+    reason: str
 
 
 class Parity(Record):
@@ -133,6 +137,12 @@ class Report(Record):
     classes: tuple[str, ...] = ()
     models: dict[Role, Figures | None]
     candidates: tuple[Candidate, ...]
+    files: tuple[SchemeFile, ...] = ()
+    """What every scheme wrote, whatever runs it."""
+    ladder: tuple[LadderStep, ...] = ()
+    """int8 schemes of rising effort, as far as they were tried."""
+    sessions: tuple[SessionTrial, ...] = ()
+    """What was tried of the runtime's options for what ships; all of it on the host."""
     budgets: tuple[BudgetOutcome, ...]
     distillation: Distillation | None = None
     judgement: Judgement | None = None

@@ -5,23 +5,30 @@ from pathlib import Path
 
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
+from edgekd.examine import write_one_input
+from edgekd.figures import Number
 from edgekd.following import Follower
 from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
 from edgekd.places.environment import environment
-from edgekd.preflight import runtime_names, scheme_names
-from edgekd.progress import Listener
+from edgekd.preflight import rung_names, runtime_names, scheme_names
+from edgekd.progress import Listener, Tick
 from edgekd.recipe import TRAINING_FIELDS, Recipe
-from edgekd.stages.benchmark import Benchmarked, benchmark, contend
+from edgekd.results import Candidate
+from edgekd.stages.benchmark import Benchmarked, benchmark, contend, head_to_head
 from edgekd.stages.choose import Choice, choose
+from edgekd.stages.configure import Configured, configure
 from edgekd.stages.distill import Distilled, distill, skip_distillation, trained_modules
 from edgekd.stages.export import Exports, export
 from edgekd.stages.load import Loaded, load, reopen_teacher
 from edgekd.stages.package import Packaged, package
 from edgekd.stages.quantize import Quantized, quantize
 from edgekd.tasks.table import find_task
+from edgekd.units import parse_seconds
 from edgekd.workspace import Finished, Workspace
 
 BENCH_SECONDS = 2.0
+DUEL_SECONDS = 8.0
+"""For two candidates that BENCH_SECONDS each did not tell apart."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +107,34 @@ class Run:
         return self.workspace.stage("export", made_from, Exports, work)
 
     def quantize(self, loaded: Finished[Loaded], exports: Finished[Exports]) -> Finished[Quantized]:
-        schemes = scheme_names(self.plan.schemes)
-        made_from = [exports.digest, schemes, self.profile.numerics.model_dump(), self.plan.calibration_images]
+        plan = self.plan
+        schemes, rungs = scheme_names(plan.schemes, self.profile), rung_names(plan.rungs)
+        drop = next((b.limit for b in parse_budgets(plan.budget) if b.metric == "drop"), None)
+        made_from = [exports.digest, schemes, rungs, identity_of_profile(self.profile), plan.calibration_images]
+        made_from += [drop, plan.search_time, plan.seed]
 
         def work(folder: Path) -> Quantized:
+            models = {who: exports.folder / model.file for who, model in exports.record.models.items()}
             return quantize(
                 folder,
-                model=exports.folder / exports.record.models[exports.record.shipped].file,
+                model=models[exports.record.shipped],
+                teacher=models["teacher"],
                 schemes=schemes,
+                rungs=rungs,
                 profile=self.profile,
                 preprocessing=loaded.record.preprocessing,
+                task=find_task(loaded.record.task),
                 data=_data_of(loaded),
+                loaded=loaded.folder,
                 classes=loaded.record.outputs,
-                calibration_images=self.plan.calibration_images,
-                seed=self.plan.seed,
+                calibration_images=plan.calibration_images,
+                drop=drop,
+                seconds=parse_seconds(plan.search_time),
+                seed=plan.seed,
                 listen=self.listen,
             )
 
-        return self.workspace.stage("quantize", made_from, Quantized, work)
+        return self.workspace.stage("quantize", made_from, Quantized, work, keep_partial=True)
 
     def benchmark(
         self, loaded: Finished[Loaded], exports: Finished[Exports], quantized: Finished[Quantized]
@@ -149,11 +166,19 @@ class Run:
 
         return self.workspace.stage("benchmark", made_from, Benchmarked, work)
 
-    def choose(self, benchmarked: Finished[Benchmarked]) -> Finished[Choice]:
+    def choose(
+        self, loaded: Finished[Loaded], quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]
+    ) -> Finished[Choice]:
         budgets = parse_budgets(self.plan.budget)
         found = benchmarked.record
 
-        def work(_folder: Path) -> Choice:
+        def work(folder: Path) -> Choice:
+            inputs = write_one_input(folder / "input.npy", _data_of(loaded), loaded.record.preprocessing)
+
+            def duel(one: Candidate, other: Candidate) -> Number:
+                self.listen(Tick("duel", 0, 1, f"{one.id} against {other.id}"))
+                return head_to_head(one, other, files=quantized.folder, inputs=inputs, seconds=DUEL_SECONDS)
+
             return choose(
                 found.candidates,
                 rejected=found.rejected,
@@ -161,26 +186,44 @@ class Run:
                 teacher=found.models["teacher"].score,
                 target=self.profile.name,
                 budgets=budgets,
+                duel=duel,
             )
 
         made_from = [benchmarked.digest, [b.model_dump() for b in budgets]]
         return self.workspace.stage("choose", made_from, Choice, work)
+
+    def configure(
+        self, loaded: Finished[Loaded], quantized: Finished[Quantized], choice: Finished[Choice]
+    ) -> Finished[Configured]:
+        def work(folder: Path) -> Configured:
+            return configure(
+                folder,
+                chosen=choice.record.chosen,
+                files=quantized.folder,
+                profile=self.profile,
+                inputs=write_one_input(folder / "input.npy", _data_of(loaded), loaded.record.preprocessing),
+                seconds=BENCH_SECONDS,
+                listen=self.listen,
+            )
+
+        return self.workspace.stage("configure", [choice.digest], Configured, work)
 
     def package(
         self,
         loaded: Finished[Loaded],
         exports: Finished[Exports],
         quantized: Finished[Quantized],
-        choice: Finished[Choice],
+        configured: Finished[Configured],
     ) -> Finished[Packaged]:
-        chosen = choice.record.chosen
-        made_from = [choice.digest, self.plan.model_dump(mode="json")]
+        chosen = configured.record.chosen
+        made_from = [configured.digest, self.plan.model_dump(mode="json")]
 
         def work(folder: Path) -> Packaged:
             return package(
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
+                optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
                 classes=loaded.record.classes,
                 data=_data_of(loaded),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from edgekd.device import DeviceProfile, LatencyConstants, Numerics, Rates, RuntimeName, RuntimeOnDevice
+from edgekd.device import DeviceProfile, LatencyConstants, Rates, RuntimeName, RuntimeOnDevice
 
 _ISA_FLAGS = (
     *("asimd", "asimddp", "i8mm", "fphp"),
@@ -33,27 +33,27 @@ def host_profile() -> DeviceProfile:
         core=platform.machine(),
         cores=cores,
         clock_ghz=clock,
-        isa=tuple(flag for flag in _ISA_FLAGS if flag in flags),
+        isa=(_architecture(), *(flag for flag in _ISA_FLAGS if flag in flags)),
         memory_mib=psutil.virtual_memory().total // 2**20,
         runtimes=runtimes,
-        numerics=numerics_for(platform.machine(), flags),
         latency=_rough_constants(flags, cores, clock),
         sources={
             **dict.fromkeys(("soc", "core", "cores", "clock_ghz", "isa", "memory_mib"), read),
-            "numerics": "read from this machine; rules of ONNX Runtime's documentation, Quantize ONNX Models",
             **{f"runtimes.{name}": "installed version; ceilings tried with models of one node" for name in runtimes},
             **dict.fromkeys(("latency", "latency.fp32", "latency.int8"), guess),
         },
     )
 
 
-def numerics_for(machine: str, flags: frozenset[str]) -> Numerics:
-    """Return how int8 is stored for a CPU: 64-bit Arm takes signed activations; x86 unsigned ones, and 7-bit weights
-    where it has no VNNI, because its 16-bit sums saturate (ONNX Runtime's documentation of quantization)."""
-    if machine.lower() in ("aarch64", "arm64"):
-        return Numerics(activations="int8", per_channel=True, reduce_range=False)
-    vnni = bool(flags & {"avx512_vnni", "avx_vnni"})
-    return Numerics(activations="uint8", per_channel=True, reduce_range=not vnni)
+def _architecture() -> str:
+    """Name of the instruction set, which systems spell in several ways."""
+    machine = platform.machine().lower()
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
+
+
+def is_x86(machine: str | None = None) -> bool:
+    """Whether a processor, named as by `platform.machine()` and by default this one, is an x86."""
+    return (machine or platform.machine()).lower() in {"x86_64", "amd64", "i386", "i686"}
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -103,13 +104,37 @@ def _sha256(path: Path) -> str:
         raise BadInput(f"{path.parent}: {shown(path.name)} cannot be read ({error.strerror}).") from error
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """What the vectors were taken with, and how far from them outputs may be, relative to the largest value."""
+
+    runtime: str
+    tolerance: float
+    session: dict[str, str]
+
+
 def _replay(folder: Path, files: int) -> Verification:
-    runtime, tolerance, session = _read_expectation(folder)
+    expected = _read_expectation(folder)
     inputs, outputs = _read_vectors(folder / "parity" / "vectors.npz")
-    model = folder / "model.onnx"
+    model, optimised = folder / "model.onnx", folder / "model.ort"
     if external_files(model):
         raise BadInput(f"{model} keeps weights in other files, an artifact's model is one file; do not trust this.")
-    actual = predict_all(model, [inputs], runtime=runtime, options=on_this_machine(session))
+    found = [_difference(path, expected, inputs, outputs) for path in (model, optimised) if path.is_file()]
+    return Verification(
+        files=files,
+        vectors=len(inputs),
+        largest_difference=max(found),
+        tolerance=expected.tolerance,
+        runtime=expected.runtime,
+    )
+
+
+def _difference(
+    model: Path, expected: _Expected, inputs: npt.NDArray[Any], outputs: list[npt.NDArray[np.float32]]
+) -> float:
+    """The largest difference from the outputs that were packaged, relative to the largest of them."""
+    options = on_this_machine(expected.session)
+    actual = predict_all(model, [inputs], runtime=expected.runtime, options=options)
     given, held = ([output.shape for output in side] for side in (actual, outputs))
     if given != held:
         raise BadInput(
@@ -120,19 +145,17 @@ def _replay(folder: Path, files: int) -> Verification:
         float(np.abs(said - kept).max() / max(1e-12, float(np.abs(kept).max())))
         for said, kept in zip(actual, outputs, strict=True)
     )
-    if not difference <= tolerance:
+    if not difference <= expected.tolerance:
         raise BadInput(
-            f"{model} gives outputs that differ by {difference:.1%} from parity/vectors.npz, {tolerance:.0%} is "
-            f"allowed; this machine's {runtime} computes something else than was tested."
+            f"{model} gives outputs that differ by {difference:.1%} from parity/vectors.npz, {expected.tolerance:.0%} "
+            f"is allowed; this machine's {expected.runtime} computes something else than was tested."
         )
-    return Verification(
-        files=files, vectors=len(inputs), largest_difference=difference, tolerance=tolerance, runtime=runtime
-    )
+    return difference
 
 
-def _read_expectation(folder: Path) -> tuple[str, float, dict[str, str]]:
-    """Runtime, relative tolerance and session options; a tolerance of 1 and more would let anything pass, and an option
-    other than a precision might have the runtime write files."""
+def _read_expectation(folder: Path) -> _Expected:
+    """A tolerance of 1 and more would let anything pass, and an option other than a precision might have the runtime
+    write files."""
     path = folder / "parity" / "parity.json"
     try:
         found = json.loads(_read_text(path))
@@ -149,7 +172,7 @@ def _read_expectation(folder: Path) -> tuple[str, float, dict[str, str]]:
     session = found.get("session", {})
     if session not in ({}, *({PRECISION: name} for name in NATIVE)):
         raise BadInput(f"{path}: session is {shown(session)}, a precision is wanted; fetch the artifact again.")
-    return runtime, tolerance, session
+    return _Expected(runtime, tolerance, session)
 
 
 def _read_vectors(path: Path) -> tuple[npt.NDArray[Any], list[npt.NDArray[np.float32]]]:

@@ -5,8 +5,8 @@ import yaml
 
 from edgekd.device import list_profiles, load_profile, resolve
 from edgekd.errors import BadInput, UsageError
+from edgekd.numerics import is_arm
 from edgekd.resources import data_folder
-from edgekd.this_machine import numerics_for
 
 
 def own_profile(folder: Path, **changes: object) -> Path:
@@ -32,7 +32,7 @@ def test_profiles_agree_with_their_own_instruction_set(profile):
     dot_product = {"asimddp", "avx_vnni"} & set(profile.isa)
     assert profile.latency.level == ("dotprod" if dot_product else "neon")
     arm = any(flag.startswith("armv") for flag in profile.isa)
-    assert profile.numerics == numerics_for("aarch64" if arm else "x86_64", frozenset(profile.isa))
+    assert is_arm(profile.isa) == arm
     assert "openvino" not in profile.runtimes or not arm or "fphp" in profile.isa
     assert profile.latency.threads <= profile.cores
 
@@ -138,17 +138,3 @@ def test_the_host_is_read_from_this_machine():
     host = resolve("host").profile
     assert host.name == "host" and host.cores >= 1 and host.memory_mib > 100
     assert "onnxruntime" in host.runtimes
-
-
-@pytest.mark.parametrize(
-    ("machine", "flags", "activations", "reduce_range"),
-    [
-        ("x86_64", {"avx2", "avx_vnni"}, "uint8", False),
-        ("x86_64", {"avx512f", "avx512_vnni"}, "uint8", False),
-        ("x86_64", {"avx2", "avx512f"}, "uint8", True),
-        ("aarch64", {"asimd"}, "int8", False),
-    ],
-)
-def test_numerics_follow_the_instruction_set(machine, flags, activations, reduce_range):
-    found = numerics_for(machine, frozenset(flags))
-    assert (found.activations, found.per_channel, found.reduce_range) == (activations, True, reduce_range)

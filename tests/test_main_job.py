@@ -43,7 +43,7 @@ def test_the_run_folder_holds_what_the_design_says(finished_run: Path) -> None:
     assert len(raw["samples_ms"]) >= 50
     assert raw["environment"]["cpu"]
     stages = {path.name for path in (finished_run / "stages").iterdir()}
-    assert stages == {"load", "distill", "export", "quantize", "benchmark", "choose", "package"}
+    assert stages == {"load", "distill", "export", "quantize", "benchmark", "choose", "configure", "package"}
     assert not list(finished_run.rglob("*.partial")) + list(finished_run.rglob("*.tmp"))
 
 
@@ -150,7 +150,7 @@ def test_a_second_call_redoes_nothing(finished_run: Path, edgekd, trained_pt2: P
         *("--epochs", 3, "--batch-size", 32, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"),
     )
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("taken over from the earlier run") == 7
+    assert again.stderr.count("taken over from the earlier run") == 8
     assert {p: p.stat().st_mtime_ns for p in (finished_run / "stages").rglob("done.json")} == before
 
 

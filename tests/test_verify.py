@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import BadInput
+from edgekd.stages.configure import write_ort
 from edgekd.verify import verify
 
 
@@ -55,6 +56,20 @@ def test_a_sound_artifact(artifact: Path) -> None:
 def test_a_model_that_computes_something_else(artifact: Path) -> None:
     write_parity(artifact, factor=2.2)
     with pytest.raises(BadInput, match=r"differ by 9\.1%"):
+        verify(artifact)
+
+
+def test_a_file_in_the_runtimes_own_format_is_replayed_too(artifact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "input.npy", np.ones((1, 2), np.float32))
+    assert write_ort(artifact / "model.onnx", artifact / "model.ort", tmp_path / "input.npy")
+    list_files(artifact)
+    assert verify(artifact).files == 4
+    model = onnx.load(artifact / "model.onnx")
+    model.graph.node[0].op_type = "Mul"
+    onnx.save(model, tmp_path / "square.onnx")
+    assert write_ort(tmp_path / "square.onnx", artifact / "model.ort", tmp_path / "input.npy")
+    list_files(artifact)
+    with pytest.raises(BadInput, match=r"model\.ort gives outputs that differ"):
         verify(artifact)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edgekd.errors import one_line
 from edgekd.progress import Listener, StageNote, Tick, silent
 
-STAGES = ("load", "distill", "export", "quantize", "benchmark", "choose", "package", "report")
+STAGES = ("load", "distill", "export", "quantize", "benchmark", "choose", "configure", "package", "report")
 _PLAIN_EVERY_SECONDS = 10.0
 
 

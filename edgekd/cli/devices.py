@@ -31,7 +31,9 @@ def command(
     if name is not None:
         resolved = resolve(name)
         if as_json:
-            return print_json({"schema": 1, "note": resolved.note, **resolved.profile.model_dump(mode="json")})
+            decided = [one.model_dump() for one in resolved.profile.decisions()]
+            described = {**resolved.profile.model_dump(mode="json"), "decisions": decided}
+            return print_json({"schema": 1, "note": resolved.note, **described})
         return _show(resolved.profile, resolved.note)
     profiles = devices()
     if as_json:
@@ -51,13 +53,18 @@ def _show(profile: DeviceProfile, note: str | None) -> None:
     out = console()
     out.print(f"{profile.name}: {profile.title}" + (f"  ({note})" if note else ""))
     by_source: dict[str, list[tuple[str, str]]] = {}
-    for key, value in _flat(profile.model_dump(mode="json", exclude={"sources", "name", "title"})):
+    for key, value in _flat(profile.model_dump(mode="json", exclude={"sources", "name", "title", "numerics"})):
         by_source.setdefault(profile.source_of(key), []).append((key, value))
     for source, rows in by_source.items():
         out.print()
         for key, value in rows:
             out.print(f"{key:<22}{value}", style="bold")
         out.print(Padding(source, (0, 0, 0, 4), expand=False))
+    out.print("\nWhat follows from these, and why")
+    for one in profile.decisions():
+        out.print()
+        out.print(f"{one.what:<24}{one.value}", style="bold")
+        out.print(Padding(one.reason, (0, 0, 0, 4), expand=False))
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -39,10 +39,15 @@ def show_plan(plan: Recipe, *, out: Path | None, dry_run: bool, save_recipe: Pat
     folder = out or default_folder(settled, profile)
     decided = {**_training(settled), **_candidates(settled, profile)}
     if as_json:
-        described = {"recipe": settled.model_dump(mode="json"), "profile": profile.model_dump(mode="json")}
+        described = {
+            "decisions": [one.model_dump() for one in profile.decisions()],
+            "recipe": settled.model_dump(mode="json"),
+            "profile": profile.model_dump(mode="json"),
+        }
         print_json({"schema": 1, "run": str(folder), "fallbacks": list(fallbacks), "settled": decided, **described})
         return True
-    lines = [f"run folder {folder}", *(line for line in (resolved.note, *fallbacks) if line), *_numerics(profile)]
+    lines = [f"run folder {folder}", *(line for line in (resolved.note, *fallbacks) if line)]
+    lines += [f"{one.what}: {one.value} ({one.reason})" for one in profile.decisions()]
     lines += [f"{key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in decided.items()]
     for line in lines:
         typer.echo(f"# {line}")
@@ -76,20 +81,10 @@ def _candidates(plan: Recipe, profile: DeviceProfile) -> dict[str, Any]:
     """Schemes and runtimes that compete, and why the others that were asked for do not."""
     asked = runtime_names(plan.runtimes)
     here = [name for name in asked if name in profile.runtimes and RUNTIMES[name].available()]
-    found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes)), "runtimes": here}
+    found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes, profile)), "runtimes": here}
     absent = [f"{name} ({_why_not(name, profile)})" for name in asked if name not in here]
     return {**found, "runtimes left out": absent} if absent else found
 
 
 def _why_not(runtime: str, profile: DeviceProfile) -> str:
     return f"not on {profile.name}" if runtime not in profile.runtimes else "not installed here"
-
-
-def _numerics(profile: DeviceProfile) -> list[str]:
-    numerics = profile.numerics
-    channel = "per channel" if numerics.per_channel else "per tensor"
-    reduced = ", 7-bit weights" if numerics.reduce_range else ""
-    lines = [f"int8 for {profile.core}: {numerics.activations} activations, {channel}{reduced}"]
-    for name, runtime in profile.runtimes.items():
-        lines.append(f"{name} {runtime.version}: opset up to {runtime.max_opset}, IR up to {runtime.max_ir}")
-    return lines

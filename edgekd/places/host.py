@@ -96,8 +96,8 @@ def compare(
 ) -> Number:
     """Return what an inference of `candidate` costs relative to one of `baseline`: unit "x", below 1 is cheaper.
 
-    The cost is process CPU time at one thread. With more threads, waiting threads spin and inflate CPU time; then it
-    is the 10th percentile of wall time, which says less.
+    The cost is process CPU time at one thread. With more threads, be it by a session's own `threads`, those that wait
+    spin and inflate CPU time; then it is the 10th percentile of wall time, which says less.
 
     Several fresh processes run both models in turn for `min_seconds` (`max_seconds`) altogether. Each gives one ratio,
     and the interval is Student's t over their logarithms. It cannot come from the runs of one process: where the two
@@ -111,14 +111,17 @@ def compare(
     for name in (runtime_a, runtime_b):
         find_runtime(name)
     sides = [(baseline, runtime_a, session_a), (candidate, runtime_b, session_b)]
-    models = [{"path": str(p.absolute()), "runtime": r, "session": dict(s or {})} for p, r, s in sides]
+    models: list[dict[str, Any]] = [
+        {"path": str(p.absolute()), "runtime": r, "session": dict(s or {})} for p, r, s in sides
+    ]
     spec = _spec(threads, 20, min_seconds / processes, max_seconds / processes, 0)
+    single = all(model["session"].get("threads", threads) == 1 for model in models)
     logs, runs = [], 0
     for process in range(processes):
         turn = -1 if process % 2 else 1
         result = run_program({**spec, "models": models[::turn], **_fed(inputs)})
         first, second = result["models"][::turn]
-        logs.append(log_ratio(first, second) if threads == 1 else log_ratio_of_p10(first, second))
+        logs.append(log_ratio(first, second) if single else log_ratio_of_p10(first, second))
         runs += result["runs"]
     value, low, high = (math.exp(one) for one in student_interval(logs, level=level))
     return Number(value=value, low=low, high=high, level=level, unit="x", word="measured", place=PLACE, n=runs)

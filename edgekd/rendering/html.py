@@ -13,12 +13,16 @@ from edgekd.rendering.judgement_plots import judgement_plots
 from edgekd.rendering.outline import (
     HOST_COST,
     HOW_COMPARED,
+    HOW_RUN,
+    SESSION_COST,
     absent,
     compared,
     flattened,
     metric_names,
     missing_data,
     noise,
+    session_words,
+    standing,
     teacher_worth,
 )
 from edgekd.rendering.svg.meter import budget_meter
@@ -59,6 +63,11 @@ def render_html(report: Report) -> str:
         brackets=BRACKETS,
         one_latency=ONE_LATENCY if len(latencies) == 1 else "",
         how_compared=HOW_COMPARED,
+        session_columns=(
+            column("Peak memory", [trial.peak_memory_kib for trial in report.sessions]),
+            column(SESSION_COST, [trial.cost for trial in report.sessions]),
+        ),
+        how_run=HOW_RUN,
         splits=flattened(report.splits or {}),
         absent=absent(report),
         metrics=metric_names(report),
@@ -100,6 +109,8 @@ def _environment() -> Environment:
         "actual": lambda outcome: _thin(actual(outcome)),
         "actual_interval": actual_interval,
         "noise": noise,
+        "session_words": session_words,
+        "standing": standing,
         "meter": budget_meter,
     }
     environment.globals |= {

@@ -8,6 +8,8 @@ from edgekd.rendering.judgement import Cell, inherited, judged, judgement_tables
 from edgekd.rendering.outline import (
     HOST_COST,
     HOW_COMPARED,
+    HOW_RUN,
+    SESSION_COST,
     absent,
     compared,
     flattened,
@@ -16,6 +18,8 @@ from edgekd.rendering.outline import (
     most_changed,
     noise,
     recalls,
+    session_words,
+    standing,
     teacher_worth,
 )
 from edgekd.rendering.text import (
@@ -48,6 +52,7 @@ def render_markdown(report: Report) -> str:
         budget_table(report.budgets),
         _models(report),
         _candidates(report),
+        _sessions(report),
         _parity(report),
         _judgement(report),
         _classes(report),
@@ -150,7 +155,7 @@ def _candidates(report: Report) -> str:
     rows = [
         (
             str(index),
-            f"{escape(c.id)} ({escape(c.scheme)}, {escape(c.runtime)})",
+            f"{escape(c.id)} ({escape(', '.join(part for part in (c.scheme, c.runtime, standing(c)) if part))})",
             quantity(c.size_kib, "KiB"),
             *known[:-1],
             known[-1] + (f", timed as {escape(c.timed_as)}" if c.timed_as else ""),
@@ -161,6 +166,21 @@ def _candidates(report: Report) -> str:
     ]
     text = _table_section("What was tried", [escape(one) for one in header], rows)
     return text and f"{text}\n\n{HOW_COMPARED}"
+
+
+def _sessions(report: Report) -> str:
+    memory = column("Peak memory", [trial.peak_memory_kib for trial in report.sessions])
+    cost = column(SESSION_COST, [trial.cost for trial in report.sessions])
+    rows = [
+        (
+            escape(session_words(trial.session)),
+            *known,
+            ("**taken** " if trial.taken else "") + escape(trial.reason, longest=300),
+        )
+        for trial, *known in zip(report.sessions, _cells(memory), _cells(cost), strict=True)
+    ]
+    text = _table_section("How it is run", ("Session", escape(memory.head), escape(cost.head), "Decision"), rows)
+    return text and f"{text}\n\n{HOW_RUN}"
 
 
 def _parity(report: Report) -> str:

@@ -20,9 +20,17 @@ HOST_COST = "CPU time against fp32"
 HOW_COMPARED = (
     "CPU time of one inference on this machine, in turns with fp32: below 1 is faster. Where this machine would take "
     "slower kernels than the target, a twin that computes the same is timed instead. SQNR is the signal over the noise "
-    "that quantization adds to the outputs: 20 dB is a tenth."
+    "that quantization adds to the outputs: 20 dB is a tenth. On the Pareto front is what no other candidate beats in "
+    "score, latency and memory together."
 )
 """What the columns of the candidates' table mean."""
+SESSION_COST = "Time against the usual session"
+HOW_RUN = (
+    "Sessions of what ships, tried on this machine: peak memory of a fresh process each, and CPU time of one inference "
+    "in turns with the usual session; of more threads it is the 10th percentile of wall time, against half as many. "
+    "What takes no less memory is not timed."
+)
+"""What the columns of the sessions' table mean."""
 MOST_ENTRIES = 200
 ALL_CLASSES_UP_TO, CHANGED_CLASSES = 30, 15
 
@@ -53,7 +61,7 @@ def compared(report: Report) -> tuple[Compared, ...]:
     rows = []
     chosen = next((candidate for candidate in report.candidates if candidate.chosen), None)
     trained: Shipped = report.distillation.shipped if report.distillation else "teacher"
-    notes = {"shipped": shipped_as(trained, chosen) if chosen else ""}
+    notes = {"shipped": f"{shipped_as(trained, chosen)}, {session_words(chosen.session)}" if chosen else ""}
     if report.distillation:
         notes |= {"student": report.distillation.origin}
     teacher = report.models.get("teacher")
@@ -70,6 +78,27 @@ def compared(report: Report) -> tuple[Compared, ...]:
 def shipped_as(trained: Shipped, chosen: Candidate) -> str:
     """What ships, in words: which of the students, or the model itself, by which scheme, for which runtime."""
     return f"{SHIPPED[trained]} as {chosen.scheme} for {chosen.runtime}"
+
+
+def session_words(session: Mapping[str, Any]) -> str:
+    """Session options in words, as in "2 threads, arena off"; without any it is the usual session."""
+    words = []
+    names = {"session.use_memory_mapped_ort_model": "memory mapping", "INFERENCE_PRECISION_HINT": "floats in"}
+    for key, value in session.items():
+        name = names.get(key, key.replace("_", " "))
+        if key == "threads":
+            words.append(f"{value} thread{'s' * (value != 1)}")
+        elif key == "file":
+            words.append(str(value))
+        else:
+            words.append(f"{name} {'off' if value in (False, '0') else 'on' if value in (True, '1') else value}")
+    return ", ".join(words) or "the usual session"
+
+
+def standing(candidate: Candidate) -> str:
+    """What more the table says of a candidate than why it was or was not chosen; "" where there is nothing."""
+    said = ["on the Pareto front"] if candidate.pareto else []
+    return ", ".join([*said, *([f"scored on {candidate.scored_on}"] if candidate.scored_on else [])])
 
 
 def noise(candidate: Candidate) -> float | None:

@@ -52,7 +52,13 @@ class CalibrationData:
 
     def part(self, start: int, stop: int) -> Inputs:
         """Return inputs `start` to `stop` as the model gets them."""
-        rows = slice(start, stop) if self.chosen is None else self.chosen[start:stop]
+        return self._prepared(slice(start, stop) if self.chosen is None else self.chosen[start:stop])
+
+    def rows(self, rows: npt.NDArray[np.integer]) -> Inputs:
+        """Return these inputs as the model gets them, in this order."""
+        return self._prepared(rows if self.chosen is None else self.chosen[rows])
+
+    def _prepared(self, rows: slice | npt.NDArray[np.integer]) -> Inputs:
         return np.ascontiguousarray(self.prepare(np.asarray(self.source[rows])))
 
     def batches(self, size: int = 1) -> Iterator[Inputs]:

@@ -7,11 +7,20 @@ import onnx
 from edgekd.device import Numerics
 from edgekd.onnx_graph import opset_of
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.workspace import write_atomic
 
 
-def fp32(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def fp32(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Copy the float file."""
     data = model.read_bytes()
     graph = onnx.load_model_from_string(data)

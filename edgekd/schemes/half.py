@@ -13,13 +13,22 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import finish, write_scheme
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.weights import CONVOLUTIONS, PRODUCTS, Stored, read_float, weights_read_by, with_stored
 
 LARGEST_FP16 = float(np.finfo(np.float16).max)
 
 
-def bf16(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def bf16(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write the weights as bfloat16: the range of float32, and 8 bits of precision.
 
     Raises BadInput where the graph cannot be read.
@@ -27,7 +36,15 @@ def bf16(model: Path, out: Path, *, calibration: CalibrationData | None, numeric
     return _half("bf16", model, out, TensorProto.BFLOAT16)
 
 
-def fp16(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def fp16(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write the weights as float16: 11 bits of precision, up to 65504. A tensor with a larger value stays as it is.
 
     Raises BadInput where the graph cannot be read.

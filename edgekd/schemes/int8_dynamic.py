@@ -9,7 +9,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 
 DYNAMIC_OPERATORS = ["Gather", "Gemm", "LSTM", "MatMul"]
@@ -18,7 +19,15 @@ slower than float convolution, and some builds lack it."""
 DYNAMIC_KERNELS = {"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 
 
-def int8_dynamic(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def int8_dynamic(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write int8 weights, symmetric, per channel and with 7 bits as `numerics` says; no calibration data are used.
 
     Skipped where the graph multiplies by no constant matrix.

@@ -15,12 +15,21 @@ from edgekd.benchmark_program import import_runtime
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import finish, input_shape, refusing, write_scheme
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 from edgekd.schemes.weights import read_float
 
 
-def int8_nncf(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def int8_nncf(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write int8 as NNCF's post-training quantization does: weights per channel, fast bias correction, and smoothed
     activations where the graph has attention.
 

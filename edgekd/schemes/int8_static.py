@@ -8,7 +8,7 @@ from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
 from edgekd.schemes.ranges import Method, find_ranges
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.scheme import Evidence, SchemeResult
 
 
 def int8_static(
@@ -18,6 +18,7 @@ def int8_static(
     calibration: CalibrationData | None,
     numerics: Numerics,
     method: Method = "minmax",
+    evidence: Evidence | None = None,
     leave_float: Collection[str] = (),
 ) -> SchemeResult:
     """Write Q/DQ pairs whose ranges are those that calibration data bring about, cut as `method` says.

@@ -10,7 +10,8 @@ from onnx import helper, numpy_helper
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.quantizer import finish, write_scheme
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.ranges import Method
+from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 from edgekd.schemes.weights import PRODUCTS, Stored, parameters, read_float, weights_read_by, with_stored
 
@@ -22,7 +23,15 @@ are: ONNX Runtime would turn their weights back into floats at every run."""
 _LAST = "edgekd_last_axis"
 
 
-def int8_weights(model: Path, out: Path, *, calibration: CalibrationData | None, numerics: Numerics) -> SchemeResult:
+def int8_weights(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
     """Write each matrix as symmetric int8 with a scale per output, or per row of an embedding, and a DequantizeLinear.
 
     That is standard ONNX. ONNX Runtime's own operator for it, MatMulNBits, loads nowhere else and leaves embeddings

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from edgekd.device import HOST, DeviceProfile, load_profile
+from edgekd.numerics import is_arm
 
 PRECISION = "INFERENCE_PRECISION_HINT"
 """OpenVINO's property; where it is not set, floats are computed in f32."""
@@ -35,7 +36,7 @@ def offered(scheme: str, runtime: str, profile: DeviceProfile) -> str | None:
         return "OpenVINO has no kernels for ONNX Runtime's dynamic int8 operators"
     if scheme in _OF_SCHEME and _OF_SCHEME[scheme] not in native(profile.isa):
         return f"the CPU of {profile.name} does not compute in {scheme}"
-    if scheme.startswith("int8") and scheme != "int8_weights" and _is_arm(profile.isa):
+    if scheme.startswith("int8") and scheme != "int8_weights" and is_arm(profile.isa):
         return "OpenVINO computes int8 in float on Arm"
     return None
 
@@ -68,7 +69,3 @@ def on_this_machine(options: Mapping[str, Any]) -> dict[str, Any]:
 def native(isa: Collection[str]) -> tuple[str, ...]:
     """Short float precisions, as OpenVINO calls them, that a CPU with these instruction sets computes in."""
     return tuple(name for name, flags in NATIVE.items() if not flags.isdisjoint(isa))
-
-
-def _is_arm(isa: Collection[str]) -> bool:
-    return any(flag.startswith(("aarch64", "armv", "asimd")) for flag in isa)

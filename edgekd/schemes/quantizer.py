@@ -16,7 +16,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes, untie
 from edgekd.preprocessing import Dtype, sample_inputs
 from edgekd.runtimes import in_one_line
 from edgekd.schemes.scheme import SchemeResult
@@ -68,7 +68,7 @@ def prepare(model: Path) -> Prepared:
         BadInput: the file is no model of one float32 or int64 input, or its shapes cannot be inferred.
     """
     with refusing(model), tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        source = onnx.load(model)
+        source = _closed(onnx.load(model))
         input_shape(source, model.name)
         path, notes = _prepared(source, Path(name))
         return Prepared(model, load_model_with_shape_infer(path), source.ir_version, notes)
@@ -113,6 +113,16 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [one for one in model.graph.input if one.name not in constants]
 
 
+def _closed(source: onnx.ModelProto) -> onnx.ModelProto:
+    """Take constants out of the inputs, where IR versions below 4 list them: what a caller may set is not folded."""
+    inputs = _inputs(source)
+    if len(inputs) < len(source.graph.input):
+        del source.graph.input[:]
+        source.graph.input.extend(inputs)
+        source.ir_version = max(source.ir_version, 4)
+    return source
+
+
 def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     opset = opset_of(source)
@@ -120,6 +130,7 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     if opset < MIN_OPSET:
         clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
         notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
+    untie(clean)
     raw, prepared = folder / "float.onnx", folder / "prepared.onnx"
     onnx.save(clean, raw)
     quant_pre_process(raw, prepared, skip_symbolic_shape=True)

@@ -6,7 +6,7 @@ graph and not on how many inputs there are: the activations of one batch, of whi
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -102,7 +102,7 @@ def _extremes(graph: onnx.ModelProto, data: CalibrationData) -> dict[str, tuple[
             reduced.graph.node.append(helper.make_node(kind, [name], [made], keepdims=0))
             reduced.graph.output.append(helper.make_tensor_value_info(made, TensorProto.FLOAT, []))
     lows, highs = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    for values in _run(reduced, data):
+    for values in run_batches(reduced, data):
         found = np.asarray(values, np.float64).reshape(-1, 2)
         lows, highs = np.minimum(lows, found[:, 0]), np.maximum(highs, found[:, 1])
     spoiled = np.flatnonzero(~(np.isfinite(lows) & np.isfinite(highs)))
@@ -122,11 +122,7 @@ def _bounded(
     for group in _groups(float_tensors(graph)):
         largest = {name: max(abs(side) for side in extremes[name]) for name in group}
         counts = {name: empty_histogram() for name in group}
-        watched = onnx.ModelProto()
-        watched.CopyFrom(graph)
-        del watched.graph.output[:]
-        watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in group)
-        for values in _run(watched, data):
+        for values in run_batches(giving(graph, group), data):
             for name, value in zip(group, values, strict=True):
                 add_magnitudes(counts[name], _sampled(value), largest[name])
         for name in group:
@@ -159,14 +155,34 @@ def _sampled(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLES)]
 
 
-def _run(graph: onnx.ModelProto, data: CalibrationData) -> Iterator[list[npt.NDArray[Any]]]:
-    """Yield every output of the graph for one batch after the other: of 1, or of what the graph is fixed to."""
+def giving(graph: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return a copy of a graph whose outputs are these float tensors."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    del copy.graph.output[:]
+    copy.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    return copy
+
+
+def plain_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Load a graph as it is, nothing fused, so that every tensor can be had."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_cpu_mem_arena = False  # it would keep the largest batch of every tensor it ever held
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(to_bytes(graph), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(to_bytes(graph), options, providers=["CPUExecutionProvider"])
+
+
+def run_batches(graph: onnx.ModelProto, data: CalibrationData) -> Iterator[list[npt.NDArray[Any]]]:
+    """Yield every output of the graph for one batch after the other: of 1, or of what the graph is fixed to."""
+    session = plain_session(graph)
     [fed] = session.get_inputs()
-    batch = fed.shape[0] if fed.shape and isinstance(fed.shape[0], int) else 1
-    for inputs in data.batches(batch):
+    for inputs in data.batches(fixed_batch(graph)):
         yield session.run(None, {fed.name: inputs})
+
+
+def fixed_batch(graph: onnx.ModelProto) -> int:
+    """The batch that a graph is fixed to; 1 where it is symbolic."""
+    constants = {one.name for one in graph.graph.initializer}
+    dims = next(one for one in graph.graph.input if one.name not in constants).type.tensor_type.shape.dim
+    return max(1, dims[0].dim_value) if dims else 1

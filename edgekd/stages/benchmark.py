@@ -2,9 +2,12 @@
 
 import logging
 import os
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
@@ -14,10 +17,12 @@ from edgekd.latency.predictor import Prediction
 from edgekd.places.host import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
+from edgekd.quantization import SchemeFile
 from edgekd.record import Record
-from edgekd.results import Candidate, SchemeFile
+from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.offered import PRECISION, offered, on_this_machine, session_options
+from edgekd.schemes.twin import needs_twin
 from edgekd.tasks.task import Floats, Task
 from edgekd.workspace import file_sha256
 
@@ -85,7 +90,7 @@ def benchmark(
     """
     splits = scored_splits(data, loaded, task) if data else {}
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        inputs = write_one_input(Path(folder) / "input.npy", splits, preprocessing)
+        inputs = write_one_input(Path(folder) / "input.npy", data, preprocessing)
         target = Target(profile, preprocessing, task, splits, inputs, seconds)
         return _examine_all(models, contenders, files, target, notes=notes, listen=listen)
 
@@ -115,7 +120,7 @@ def _examine_all(
         if reason is not None:
             rejected[contender.id] = reason
             log.info("%s is out: %s", contender.id, reason)
-        candidates.append(_candidate(contender, files, found, ratio))
+        candidates.append(_candidate(contender, files, found, ratio, target.profile))
     listen(Tick("benchmark", len(steps), len(steps), "all timed"))
     competing = [c.id for c in contenders if c.id in known]
     validation = {name: known[name].validation for name in competing}
@@ -179,23 +184,14 @@ def _compete(
 ) -> tuple[Examined | None, Number | None, str | None]:
     """What is known of a contender, its cost relative to the baseline, and the reason why it is out, if it is."""
     found: Examined | None = None
-    timed = files / (contender.timed_as or contender.file)
     try:
         if contender.rejected:
             raise BadInput(contender.rejected)
-        session = on_this_machine(contender.session)
+        timed, session = files / (contender.timed_as or contender.file), on_this_machine(contender.session)
         found = examine(files / contender.file, timed, contender.runtime, target, session=session, teacher=teacher)
         if contender is baseline:
             return found, _REFERENCE, None
-        ratio = compare(
-            files / baseline.file,
-            timed,
-            runtime_a=baseline.runtime,
-            runtime_b=contender.runtime,
-            session_b=session,
-            inputs=target.inputs,
-            min_seconds=target.seconds,
-        )
+        ratio = head_to_head(baseline, contender, files=files, inputs=target.inputs, seconds=target.seconds)
     except EdgekdError as error:  # refused by the runtime, or it died
         if contender is baseline:
             raise
@@ -203,7 +199,27 @@ def _compete(
     return found, ratio, None
 
 
-def _candidate(contender: Contender, files: Path, found: Examined | None, ratio: Number | None) -> Candidate:
+def head_to_head(
+    one: Contender | Candidate, other: Contender | Candidate, *, files: Path, inputs: Path, seconds: float
+) -> Number:
+    """What the other costs relative to the one, run in turns here; a twin stands for the file that it belongs to."""
+    a, b = (files / (c.timed_as or c.file) for c in (one, other))
+    session_a, session_b = (on_this_machine({**c.session, "threads": HOST_THREADS}) for c in (one, other))
+    return compare(
+        a,
+        b,
+        runtime_a=one.runtime,
+        runtime_b=other.runtime,
+        session_a=session_a,
+        session_b=session_b,
+        inputs=inputs,
+        min_seconds=seconds,
+    )
+
+
+def _candidate(
+    contender: Contender, files: Path, found: Examined | None, ratio: Number | None, profile: DeviceProfile
+) -> Candidate:
     path = files / contender.file
     figures = found.figures if found else Figures(size_kib=size_kib(path))
     return Candidate(
@@ -218,7 +234,14 @@ def _candidate(contender: Contender, files: Path, found: Examined | None, ratio:
         host_ratio_to_fp32=ratio,
         sqnr_db=contender.sqnr_db,
         operators=contender.operators,
+        scored_on=_foreign_score(path, profile) if figures.score else None,
     )
+
+
+def _foreign_score(path: Path, profile: DeviceProfile) -> str | None:
+    """This machine's architecture, where its kernels for a file's signed activations are not the target's."""
+    foreign = profile.numerics.activations == "int8" and needs_twin(onnx.load(path))
+    return platform.machine() if foreign else None
 
 
 def _threads(estimate: Prediction) -> int:

@@ -1,4 +1,4 @@
-"""Stage 7: the artifact: the chosen file, how to feed it, vectors that prove it, and hashes of everything."""
+"""Stage 8: the artifact: the chosen file, how to feed it, vectors that prove it, and hashes of everything."""
 
 import json
 import shutil
@@ -60,6 +60,7 @@ def package(
     manifest: dict[str, Any],
     trained: Shipped,
     tokenizer: Path | None = None,
+    optimised: Path | None = None,
 ) -> Packaged:
     """Fill `folder` with the artifact.
 
@@ -68,9 +69,12 @@ def package(
         manifest: what the run was made from: source model, recipe, target, versions.
         trained: which of the students ships, or "teacher" where none was trained.
         tokenizer: the file that turns text into the model's input, for models of text.
+        optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
     shipped = shipped_as(trained, chosen)
     shutil.copyfile(model, folder / "model.onnx")
+    if optimised:
+        shutil.copyfile(optimised, folder / optimised.name)
     (folder / "preprocess.json").write_text(preprocessing.as_json() + "\n")
     if tokenizer and preprocessing.tokens:
         shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)
@@ -142,6 +146,16 @@ def _source(how: Preprocessing) -> str:
     return "photo.jpg" if not how.identity and how.channels in (1, 3) else "sample.npy"
 
 
+def _settings(session: dict[str, Any]) -> list[str]:
+    """What the program in the README sets of ONNX Runtime's session options, beside threads."""
+    attributes = {"arena": "enable_cpu_mem_arena", "memory_pattern": "enable_mem_pattern"}
+    lines = [f"{name} = False" for key, name in attributes.items() if not session.get(key, True)]
+    entries = {key: value for key, value in session.items() if key.startswith("session.")}
+    if not session.get("prepacking", True):
+        entries["session.disable_prepacking"] = "1"
+    return lines + [f'add_session_config_entry("{key}", "{value}")' for key, value in entries.items()]
+
+
 def _readme(
     chosen: Candidate,
     how: Preprocessing,
@@ -162,6 +176,8 @@ def _readme(
         "target": target,
         "shipped": shipped,
         "threads": threads,
+        "loaded": chosen.session.get("file", "model.onnx"),
+        "settings": _settings(chosen.session),
         "precision": chosen.session.get(PRECISION, "f32"),
         "costs": [f"{name}: {spoken(number)}, {used}" for name, number in numbers.items() if number],
         "brackets": BRACKETS,

@@ -1,111 +1,155 @@
 """Stage 4: the float model under every scheme; each candidate is loaded and run before it counts."""
 
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
-from edgekd.data.split import open_split
-from edgekd.device import DeviceProfile, Numerics
+from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
+from edgekd.evidence import blocks_better_float, calibration_inputs, estimated_ms, scorer, training_inputs
+from edgekd.onnx_graph import to_bytes
 from edgekd.parity import sqnr_db
-from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
+from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
+from edgekd.quantization import FusionVerdict, LadderStep, NodeSignal, SchemeFile, Share
 from edgekd.record import Record
-from edgekd.results import SchemeFile
 from edgekd.runtimes import RUNTIMES, predict_all
-from edgekd.schemes.calibration import CalibrationData, check_calibration
+from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.inspect_graph import operators_left
+from edgekd.schemes.ladder import climb, enough
+from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.noise import accumulated_noise, noise_inputs
 from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
-from edgekd.schemes.scheme import SchemeResult
+from edgekd.schemes.oracle import judge_fusion
+from edgekd.schemes.quantizer import prepare
+from edgekd.schemes.scheme import Evidence, SchemeResult
+from edgekd.schemes.share import quantized_share
 from edgekd.schemes.signal import check_signal
-from edgekd.schemes.table import SCHEMES, twin_numerics
-from edgekd.workspace import file_sha256
+from edgekd.schemes.table import SCHEMES
+from edgekd.schemes.twin import needs_twin, unsigned
+from edgekd.tasks.task import Task
+from edgekd.workspace import file_sha256, write_atomic
 
 log = logging.getLogger(__name__)
 
 SIGNAL_INPUTS = 64
+SAME_TENSORS = ("int8_static", "int8_fused", "int8_mixed", "int8_searched", "int8_qad")
+"""Schemes whose graph computes the same tensors as the float one, to within noise."""
 
 
 class Quantized(Record):
-    """Every scheme that produced a file, and the ones that did not apply with the reason."""
+    """Every scheme that produced a file, those that did not apply with the reason, and the ladder as far as it went."""
 
     files: tuple[SchemeFile, ...]
     skipped: dict[str, str]
     notes: tuple[str, ...]
+    ladder: tuple[LadderStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every scheme is given, and what has come of it so far."""
+
+    folder: Path
+    model: Path
+    profile: DeviceProfile
+    inputs: npt.NDArray[Any]
+    reference: tuple[npt.NDArray[np.float32], ...]
+    calibration: CalibrationData | None
+    evidence: Evidence | None
+    files: dict[str, SchemeFile] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def quantize(
     folder: Path,
     *,
     model: Path,
+    teacher: Path,
     schemes: tuple[str, ...],
+    rungs: tuple[str, ...],
     profile: DeviceProfile,
     preprocessing: Preprocessing,
+    task: Task,
     data: Path | None,
+    loaded: Path,
     classes: int,
     calibration_images: int,
+    drop: float | None,
+    seconds: float,
     seed: int,
     listen: Listener,
 ) -> Quantized:
     """Write `SCHEME.onnx` for each scheme that applies, in the numbers that the device's integer kernels want.
 
-    Where this machine's kernels want others, `SCHEME.twin.onnx` is written too: it is timed here in the file's place.
+    Where int8_static is among them and loses too much score, the `rungs` are climbed until one does not. Where this
+    machine's kernels want other numbers, `SCHEME.twin.onnx` is written too: it is timed here in the file's place.
+
+    Args:
+        loaded: the load stage's folder, with what the teacher says of the splits in `data`.
+        drop: score that may be lost against the teacher, where the user set that budget.
+        seconds: wall time that each rung may take.
 
     Raises:
         BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled).
     """
-    calibration, notes = _calibration(data, preprocessing, calibration_images, classes, seed, folder)
+    calibration: CalibrationData | None = None
+    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
     inputs = sample_inputs(SIGNAL_INPUTS, preprocessing.shape, preprocessing.dtype)
-    if calibration is not None:
+    if data is not None:
+        calibration, notes = calibration_inputs(
+            data, preprocessing, count=calibration_images, classes=classes, seed=seed, tables=folder
+        )
         inputs = calibration.part(0, SIGNAL_INPUTS)
-    reference = predict_all(model, [inputs])
-    files: list[SchemeFile] = []
-    skipped: dict[str, str] = {}
+        score = scorer(data, loaded, task, preprocessing, seed=seed)
+        evidence = Evidence(
+            score=score,
+            enough=enough(score(model), score(teacher) if drop is not None else None, drop),
+            milliseconds=partial(estimated_ms, profile=profile),
+            float_blocks=partial(blocks_better_float, model=model, profile=profile),
+            seconds=seconds,
+            folder=folder,
+            training=training_inputs(data, preprocessing),
+            classifier=task.name == "classification",
+            seed=seed,
+            listen=listen,
+        )
+    work = _Work(folder, model, profile, inputs, predict_all(model, [inputs]), calibration, evidence)
+    work.notes.extend(notes)
     for done, scheme in enumerate(schemes):
         listen(Tick("scheme", done, len(schemes), scheme))
-        path = folder / f"{scheme}.onnx"
-        unable = _no_runtime(scheme, profile)
-        result = unable or _write(scheme, model, path, calibration, profile.numerics)
-        notes += tuple(f"{scheme}: {note}" for note in result.notes)
-        if result.skipped:
-            skipped[scheme] = result.skipped
-            log.info("%s does not apply: %s", scheme, result.skipped)
-            continue
-        twin, said = _write_twin(scheme, model, folder, calibration, profile.numerics)
-        notes += said
-        files.append(_examine(scheme, path, inputs, reference, profile, twin))
+        _write(scheme, work)
+    steps: tuple[LadderStep, ...] = ()
+    if evidence is not None and "int8_static" in work.files:
+        steps = climb(
+            ("int8_static", *(rung for rung in rungs if rung != "int8_static")),
+            write=partial(_write, work=work),
+            score=lambda scheme: evidence.score(folder / work.files[scheme].file),
+            enough=evidence.enough,
+        )
     listen(Tick("scheme", len(schemes), len(schemes), "all written"))
-    return Quantized(files=tuple(files), skipped=skipped, notes=notes)
+    return Quantized(files=tuple(work.files.values()), skipped=work.skipped, notes=tuple(work.notes), ladder=steps)
 
 
-def _calibration(
-    data: Path | None, preprocessing: Preprocessing, count: int, classes: int, seed: int, tables: Path
-) -> tuple[CalibrationData | None, tuple[str, ...]]:
-    """A seeded sample of the training split; of images checked against the range of what the teacher was scored on.
-
-    Whether it has every class is looked at where all of train is labelled.
-    """
-    if data is None:
-        return None, ()
-    train, scored = open_split(data, "train"), open_split(data, "val")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(train))[:count])
-    prepare = partial(normalise, how=preprocessing)
-    calibration = CalibrationData(train.inputs, chosen, prepare, tables)
-    labels = train.labels
-    by_class = labels is not None and labels.dtype.kind != "f" and len(labels) == len(train)
-    warnings = check_calibration(
-        calibration,
-        np.asarray(labels, np.int64)[chosen] if by_class else None,
-        classes=classes,
-        teacher_range=None
-        if preprocessing.identity
-        else CalibrationData(scored.inputs[:count], prepare=prepare).value_range(),
-    )
-    return calibration, warnings
+def _write(scheme: str, work: _Work) -> str | None:
+    """Write a scheme's file and examine it, unless that was done; return why there is none that may compete."""
+    if scheme not in work.files and scheme not in work.skipped:
+        result = _no_runtime(scheme, work.profile) or _apply(scheme, work)
+        work.notes.extend(f"{scheme}: {note}" for note in result.notes)
+        if result.skipped:
+            work.skipped[scheme] = result.skipped
+            log.info("%s does not apply: %s", scheme, result.skipped)
+        else:
+            work.files[scheme] = _examine(scheme, result, work)
+    return work.skipped.get(scheme) or work.files[scheme].rejected
 
 
 def _no_runtime(scheme: str, profile: DeviceProfile) -> SchemeResult | None:
@@ -120,53 +164,41 @@ def _no_runtime(scheme: str, profile: DeviceProfile) -> SchemeResult | None:
     return SchemeResult(scheme=scheme, skipped="; ".join(reasons))
 
 
-def _write(
-    scheme: str, model: Path, path: Path, calibration: CalibrationData | None, numerics: Numerics
-) -> SchemeResult:
+def _apply(scheme: str, work: _Work) -> SchemeResult:
     """Write the file; a scheme that cannot take this model is skipped, except fp32, on which all else rests."""
+    variant = parse_scheme(scheme, SCHEMES)
+    if variant is None:
+        raise BadInput(f"There is no scheme {scheme!r}.")
     try:
-        return SCHEMES[scheme](model, path, calibration=calibration, numerics=numerics)
+        return SCHEMES[variant.base](
+            work.model,
+            work.folder / f"{scheme}.onnx",
+            calibration=work.calibration,
+            numerics=variant.numerics_of(work.profile.numerics),
+            method=variant.method,
+            evidence=work.evidence,
+        )
     except BadInput as error:
         if scheme == "fp32":
             raise
         return SchemeResult(scheme=scheme, skipped=str(error))
 
 
-def _write_twin(
-    scheme: str, model: Path, folder: Path, calibration: CalibrationData | None, numerics: Numerics
-) -> tuple[str | None, tuple[str, ...]]:
-    """The name of the twin where one is needed, and a note where it could not be written."""
-    other = twin_numerics(numerics)
-    if scheme != "int8_static" or other is None:
-        return None, ()
-    path = folder / f"{scheme}.twin.onnx"
-    result = _write(scheme, model, path, calibration, other)
-    if result.skipped:
-        return None, (f"{scheme} is timed here in kernels that are not the device's, without a twin: {result.skipped}",)
-    return path.name, ()
-
-
-def _examine(
-    scheme: str,
-    path: Path,
-    inputs: npt.NDArray[Any],
-    reference: tuple[npt.NDArray[np.float32], ...],
-    profile: DeviceProfile,
-    twin: str | None,
-) -> SchemeFile:
+def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
     """Load and run the file; a broken one is a result with a reason, not an exception.
 
     Its signal is taken in the first runtime in which it may compete, in the precision that it is run in there.
     """
-    runtime = next(name for name in runs_in(scheme, profile) if RUNTIMES[name].available())
-    options = on_this_machine(session_options(scheme, runtime, profile))
+    path = work.folder / str(result.file)
+    runtime = next(name for name in runs_in(scheme, work.profile) if RUNTIMES[name].available())
+    options = on_this_machine(session_options(scheme, runtime, work.profile))
     signal: float | None = None
     operators: dict[str, int] = {}
     try:
-        said = predict_all(path, [inputs], runtime=runtime, options=options)
+        said = predict_all(path, [work.inputs], runtime=runtime, options=options)
         # The worst output's: joined, large numbers such as pixels would drown the noise of small ones.
-        signal = min(sqnr_db(exact, actual) for exact, actual in zip(reference, said, strict=True))
-        operators = operators_left(path, arm=profile.numerics.activations == "int8")
+        signal = min(sqnr_db(exact, actual) for exact, actual in zip(work.reference, said, strict=True))
+        operators = operators_left(path, arm=work.profile.numerics.activations == "int8")
         rejected = check_signal(signal)
     except BadInput as error:
         rejected = str(error)
@@ -177,6 +209,47 @@ def _examine(
         size_kib=round(path.stat().st_size / 1024, 1),
         sqnr_db=signal,
         operators=operators,
-        twin=twin,
+        twin=_write_twin(path),
+        left_float=result.left_float,
+        fusion=None if rejected else _fusion(scheme, path, work),
+        share=None if rejected else _share(path, work),
+        layers=() if rejected else _layers(scheme, path, work),
         rejected=rejected,
     )
+
+
+def _write_twin(path: Path) -> str | None:
+    """The name of the twin, where one is needed."""
+    graph = onnx.load(path)
+    if not needs_twin(graph):
+        return None
+    twin = path.with_suffix(".twin.onnx")
+    write_atomic(twin, to_bytes(unsigned(graph)))
+    return twin.name
+
+
+def _fusion(scheme: str, path: Path, work: _Work) -> FusionVerdict | None:
+    """What int8 is predicted to cost on the target; None for floats, other runtimes and what cannot be counted."""
+    if not scheme.startswith("int8") or offered(scheme, "onnxruntime", work.profile) is not None:
+        return None
+    try:
+        return judge_fusion(work.model, path, work.profile)
+    except BadInput as error:
+        log.info("whether %s pays cannot be predicted: %s", scheme, error)
+        return None
+
+
+def _share(path: Path, work: _Work) -> Share | None:
+    try:
+        return quantized_share(path, arm=work.profile.numerics.activations == "int8")
+    except BadInput as error:
+        log.info("how much of %s is int8 cannot be counted: %s", path.name, error)
+        return None
+
+
+def _layers(scheme: str, path: Path, work: _Work) -> tuple[NodeSignal, ...]:
+    """Signal at every node; empty for schemes that do not keep the float graph's tensors as they are."""
+    if not scheme.startswith(SAME_TENSORS) or work.calibration is None:
+        return ()
+    graph = prepare(work.model).graph
+    return accumulated_noise(graph, onnx.load(path), noise_inputs(graph, work.calibration))

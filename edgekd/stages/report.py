@@ -1,4 +1,4 @@
-"""Stage 8: results.json, report.html, report.md and junit.xml, from one record and nothing else."""
+"""Stage 9: results.json, report.html, report.md and junit.xml, from one record and nothing else."""
 
 from pathlib import Path
 

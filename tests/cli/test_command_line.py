@@ -60,12 +60,13 @@ def test_dry_run_prints_the_plan_with_reasons_and_writes_nothing(call, write_mod
     code, out, _ = call("compress", "m.onnx", "--target", "raspberry-pi", "--data", "images", "--dry-run")
     assert code == 0
     assert "raspberry-pi is taken as raspberry-pi-5; alternatives: raspberry-pi-3b-plus, raspberry-pi-4" in out
-    assert "int8 activations, per channel" in out
+    assert "# int8 activations: int8 (Arm multiplies signed by signed" in out
+    assert "# onnxruntime threads: 4 (one for each fast core)" in out
     assert "student: auto" in out
     assert "# student: pruned from the teacher to 50 % of its MACs" in out
     assert "# training: with the teacher, and where there are labels once more without; 30 epochs each" in out
     assert "# batch size: 128" in out
-    assert "# schemes: fp32, int8_dynamic, int8_static\n# runtimes: onnxruntime" in out
+    assert "# schemes: fp32, int8_dynamic, int8_weights, int8_static\n# runtimes: onnxruntime" in out
     zero = call("compress", "m.onnx", "--target", "pi-zero-2", "--data", "images", "--dry-run")[1]
     assert "# runtimes: onnxruntime\n# runtimes left out: openvino (not on raspberry-pi-zero-2-w)" in zero
     assert re.search(r"run folder runs/m-raspberry-pi-5-[0-9a-f]{8}", out)
@@ -108,6 +109,8 @@ def test_json_is_exactly_one_object(call, write_model, tmp_path: Path) -> None:
     assert planned["fallbacks"] == [
         "no --data, so the teacher itself is compressed; --student auto trains one on inputs synthesised from it"
     ]
+    values = {one["what"]: one["value"] for one in planned["decisions"]}
+    assert values["int8 scales"] == "per channel" and values["onnxruntime IR version"].startswith("at most ")
     assert len(json.loads(call("devices", "--json")[1])["devices"]) == 11
     assert json.loads(call("devices", "show", "pi4", "--json")[1])["name"] == "raspberry-pi-4"
 
@@ -128,6 +131,7 @@ def test_every_profile_can_be_shown(call) -> None:
         code, out, _ = call("devices", "show", name)
         assert code == 0
         assert name in out
+        assert "int8 products" in out
 
 
 def test_training_without_data_is_on_what_is_synthesised_or_refused(call, write_model, tmp_path: Path) -> None:

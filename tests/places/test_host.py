@@ -1,14 +1,17 @@
 """Benchmarks on this machine: what is counted, weighed and said, never how fast it was."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from edgekd.benchmark_program import open_onnxruntime
 from edgekd.errors import BadInput, EdgekdError, UsageError
-from edgekd.places import process
+from edgekd.places import host, process
 from edgekd.places.host import bench, compare, log_ratio, log_ratio_of_p10
 from edgekd.places.place import PLACES, parse_place
 
@@ -55,6 +58,45 @@ def test_what_is_given_is_what_is_fed(matmul_chain: Chain, tmp_path: Path) -> No
 def test_session_options_reach_the_runtime(matmul_chain: Chain) -> None:
     found = bench(matmul_chain("model", count=1), session={"session.disable_prepacking": "1"}, **QUICK)
     assert found.session["session.disable_prepacking"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("option", "attribute"), [("arena", "enable_cpu_mem_arena"), ("memory_pattern", "enable_mem_pattern")]
+)
+def test_options_by_name_are_those_of_onnxruntime(
+    matmul_chain: Chain, monkeypatch, option: str, attribute: str
+) -> None:
+    opened: list[onnxruntime.SessionOptions] = []
+    real = onnxruntime.InferenceSession
+
+    def seen(path: str, settings: onnxruntime.SessionOptions, **others: Any) -> Any:
+        opened.append(settings)
+        return real(path, settings, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", seen)
+    model = str(matmul_chain("model", count=1))
+    session = open_onnxruntime(model, 1, {option: False, "prepacking": False})
+    open_onnxruntime(model, 1, {})
+    assert [getattr(one, attribute) for one in opened] == [False, True]
+    assert opened[0].get_session_config_entry("session.disable_prepacking") == "1"
+    assert session.options == {"intra_op_num_threads": 1, option: False, "prepacking": False}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [("onnxruntime", "intra_op_num_threads"), ("openvino", "INFERENCE_NUM_THREADS")]
+)
+def test_a_sessions_own_threads_go_before_those_of_all(matmul_chain: Chain, runtime: str, name: str) -> None:
+    pytest.importorskip(runtime)
+    assert bench(matmul_chain("model", count=1), runtime=runtime, session={"threads": 2}, **QUICK).session[name] == 2
+
+
+@pytest.mark.parametrize(("session", "statistic"), [({}, "cpu"), ({"threads": 2}, "wall")])
+def test_threads_of_a_session_are_compared_by_wall_time(matmul_chain: Chain, monkeypatch, session, statistic) -> None:
+    for name, said in (("log_ratio", math.log(2)), ("log_ratio_of_p10", math.log(3))):
+        monkeypatch.setattr(host, name, lambda *_, said=said: said)
+    model = matmul_chain("model", count=1)
+    found = compare(model, model, session_b=session, processes=2, min_seconds=0.02)
+    assert found.value == pytest.approx({"cpu": 2, "wall": 3}[statistic])
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.figures import Bench, Figures, Latency, Memory, Number
-from edgekd.results import BudgetOutcome, Candidate, Curve, Distillation, Parity, Report, SourceModel
+from edgekd.results import BudgetOutcome, Candidate, Curve, Distillation, Parity, Report, SessionTrial, SourceModel
 
 judgements = runpy.run_path(str(Path(__file__).parent / "sample_judgement.py"))
 
@@ -69,6 +69,17 @@ def sample_report(**changes: Any) -> Report:
                 24.8,
                 size=342,
                 reason="slower, and 0.08 points are noise",
+            ),
+        ),
+        "sessions": (
+            SessionTrial(session={}, peak_memory_kib=peak(74_004, 3), reason="another takes less memory"),
+            SessionTrial(session={"arena": False}, peak_memory_kib=peak(81_330), reason="takes no less memory"),
+            SessionTrial(
+                session={"prepacking": False},
+                peak_memory_kib=peak(70_112, 3),
+                cost=measured(1.003, "x", 0.011).model_copy(update={"level": 0.99}),
+                taken=True,
+                reason="the least memory of those that are not slower",
             ),
         ),
         "budgets": (
@@ -134,6 +145,7 @@ def hostile_report() -> Report:
         candidates=tuple(
             c.model_copy(update={"id": f"{i}{HOSTILE}", "reason": HOSTILE}) for i, c in enumerate(report.candidates)
         ),
+        sessions=(SessionTrial(session={HOSTILE: HOSTILE, "file": HOSTILE}, reason=HOSTILE),),
         budgets=tuple(outcome.model_copy(update={"reason": HOSTILE}) for outcome in report.budgets),
         judgement=judgements["hostile_judgement"](HOSTILE),
         parity=(Parity(output=HOSTILE, max_abs=0.0, cosine=1.0, sqnr_db=99.0),),
@@ -156,6 +168,11 @@ def estimated(value: float, unit: str, share: float) -> Number:
 def measured(value: float, unit: str, half: float, n: int = 400) -> Number:
     """A figure measured on the host, `half` to either side."""
     return Number(value=value, low=value - half, high=value + half, unit=unit, word="measured", place="host", n=n)
+
+
+def peak(kib: float, n: int = 1) -> Number:
+    """Peak memory of `n` fresh processes on the host."""
+    return Number(value=kib, unit="KiB", word="measured", place="host", n=n)
 
 
 def figures(
@@ -200,6 +217,9 @@ def candidate(
         timed_as=f"{name}-u8s8" if int8 and score else None,
         host_ratio_to_fp32=measured(0.52, "x", 0.02).model_copy(update={"level": 0.99}) if int8 and score else None,
         sqnr_db=24.8 if int8 and score else None,
+        session={"threads": 4, **({"prepacking": False} if chosen else {})},
+        pareto=name.endswith("onnxruntime") and score is not None,
+        scored_on="x86_64" if scheme in ("int8_static", "int8_mixed") else None,
         operators={"QLinearConv": 54} if int8 else {"Conv": 54},
     )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.rendering.markdown import budget_table, escape, render_markdown
-from edgekd.rendering.text import figure
+from edgekd.rendering.outline import session_words
+from edgekd.rendering.text import MISSING, figure
 from edgekd.results import Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
@@ -40,6 +41,7 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Inconclusive: models/resnet56_state_dict.pt on raspberry-pi-4",
         "Side by side",
         "What was tried",
+        "How it is run",
         "Export against the trained module",
         "What the teacher was worth",
         "Seeds, accuracy on test",
@@ -131,3 +133,22 @@ def test_a_command_cannot_close_its_fence() -> None:
 
 def test_no_budget_is_said() -> None:
     assert budget_table(()) == "No budget was set.\n"
+
+
+def test_sessions_are_in_words_and_so_is_that_of_what_ships() -> None:
+    text = render_markdown(report())
+    assert f"| the usual session | 72.3 MiB | {MISSING} | another takes less memory |" in text
+    taken = "| prepacking off | 68.5 MiB | 1.00 x [0.99, 1.01] at 99 % |"
+    assert any(line.startswith(taken) and "**taken** the least memory" in line for line in text.splitlines())
+    assert "for onnxruntime, 4 threads, prepacking off" in text
+    assert "How it is run" not in render_markdown(report().model_copy(update={"sessions": ()}))
+    mapped = {"threads": 1, "file": "model.ort", "session.use_memory_mapped_ort_model": "1"}
+    assert session_words(mapped) == "1 thread, model.ort, memory mapping on"
+    assert session_words({"threads": 4, "INFERENCE_PRECISION_HINT": "f16"}) == "4 threads, floats in f16"
+
+
+def test_what_nothing_beats_and_what_was_scored_elsewhere_is_said() -> None:
+    text = render_markdown(report())
+    assert "(fp32, onnxruntime, on the Pareto front)" in text
+    assert "(int8_mixed, onnxruntime, on the Pareto front, scored on x86_64)" in text
+    assert "(fp32, openvino)" in text

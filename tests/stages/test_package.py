@@ -17,6 +17,7 @@ from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
+from edgekd.stages.configure import write_ort
 from edgekd.stages.package import package
 from edgekd.verify import verify
 
@@ -49,6 +50,11 @@ def make_artifact(folder: Path, how: Preprocessing, *, name: str = "logits", **c
         **{"latency_p50_ms": latency, "session": {"threads": 4}},
         **changes,
     }
+    optimised = None
+    if "file" in chosen["session"]:
+        np.save(folder / "zeros.npy", how.zeros(1))
+        optimised = folder / "model.ort"
+        assert write_ort(folder / "m.onnx", optimised, folder / "zeros.npy")
     artifact = folder / "artifact"
     artifact.mkdir()
     package(
@@ -60,6 +66,7 @@ def make_artifact(folder: Path, how: Preprocessing, *, name: str = "logits", **c
         data=None,
         manifest={"target": "raspberry-pi-4"},
         trained="control",
+        optimised=optimised,
     )
     return artifact
 
@@ -146,3 +153,30 @@ def test_the_readme_says_what_ships_where_and_at_what_cost(tmp_path: Path) -> No
     assert "\n\n\n" not in readme.replace(re.findall(r"```.*?```", readme, re.DOTALL)[0], "-")
     manifest = json.loads((artifact / "manifest.json").read_text())
     assert manifest["shipped"] == "the control, trained without the teacher, as int8_static for onnxruntime"
+
+
+def test_the_program_runs_the_session_that_was_chosen(tmp_path: Path) -> None:
+    session = {
+        **{"threads": 2, "arena": False, "memory_pattern": False, "prepacking": False, "file": "model.ort"},
+        "session.use_memory_mapped_ort_model": "1",
+    }
+    how = Preprocessing(identity=True, input_shape=(6,))
+    artifact = make_artifact(tmp_path, how, session=session)
+    assert (artifact / "model.ort").read_bytes() == (tmp_path / "model.ort").read_bytes()
+    assert "  model.ort\n" in (artifact / "SHA256SUMS").read_text()
+    assert json.loads((artifact / "manifest.json").read_text())["candidate"]["session"] == session
+    text = (artifact / "README.md").read_text()
+    assert "`model.ort` is the same model as ONNX Runtime optimised it" in text
+    for line in (
+        "options.intra_op_num_threads = 2",
+        "options.enable_cpu_mem_arena = False",
+        "options.enable_mem_pattern = False",
+        'options.add_session_config_entry("session.disable_prepacking", "1")',
+        'options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")',
+        'session = onnxruntime.InferenceSession("model.ort", options)',
+    ):
+        assert f"\n{line}\n" in text
+    sample = np.random.default_rng(0).standard_normal(6).astype(np.float32)
+    np.save(tmp_path / "sample.npy", sample)
+    label = CLASSES[int(predict_all(artifact / "model.onnx", [sample[None]])[0].argmax())]
+    assert run_program(artifact, tmp_path / "sample.npy") == label

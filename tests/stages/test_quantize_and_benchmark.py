@@ -1,5 +1,6 @@
 """One scheme or one runtime that fails costs itself, not the run."""
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,18 @@ from edgekd.errors import BadInput
 from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
-from edgekd.results import SchemeFile
+from edgekd.quantization import SchemeFile
 from edgekd.runtimes import predict_batches
-from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
 from edgekd.stages import quantize as quantize_module
-from edgekd.stages.benchmark import benchmark, contend
+from edgekd.stages.benchmark import Contender, benchmark, contend, head_to_head
 from edgekd.stages.quantize import quantize
 from edgekd.tasks.classification import CLASSIFICATION
 from edgekd.tasks.regression import REGRESSION
 
 PI = resolve("raspberry-pi-4").profile
+N100 = resolve("intel-n100").profile
 HOW = Preprocessing(height=4, width=4, channels=1, mean=(0.5,), std=(0.5,))
 
 
@@ -49,16 +50,30 @@ def write(path: Path, nodes: list[onnx.NodeProto], weight: np.ndarray) -> Path:
     return path
 
 
-def quantized(model: Path, folder: Path, *, preprocessing: Preprocessing = HOW, data: Path | None = None):
+def quantized(
+    model: Path,
+    folder: Path,
+    *,
+    preprocessing: Preprocessing = HOW,
+    data: Path | None = None,
+    rungs: tuple[str, ...] = (),
+    drop: float | None = None,
+):
     return quantize(
         folder,
         model=model,
+        teacher=model,
         schemes=("fp32", "int8_dynamic", "int8_static"),
+        rungs=rungs,
         profile=PI,
         preprocessing=preprocessing,
+        task=CLASSIFICATION,
         data=data,
+        loaded=folder,
         classes=3,
         calibration_images=64,
+        drop=drop,
+        seconds=60,
         seed=0,
         listen=silent,
     )
@@ -66,14 +81,6 @@ def quantized(model: Path, folder: Path, *, preprocessing: Preprocessing = HOW, 
 
 def refuse(*_, **__):
     raise BadInput("the operator Strange has no int8 form")
-
-
-def copying(model: Path, out: Path, *, calibration, numerics) -> SchemeResult:
-    """Stands for int8_static: writes the device's file, fails on the twin of x86."""
-    if numerics.activations == "uint8":
-        refuse()
-    out.write_bytes(model.read_bytes())
-    return SchemeResult(scheme="int8_static", file=out.name)
 
 
 def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, tmp_path, monkeypatch):
@@ -84,15 +91,6 @@ def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, t
     monkeypatch.setitem(SCHEMES, "fp32", refuse)
     with pytest.raises(BadInput, match="Strange"):
         quantized(model, tmp_path)
-
-
-def test_a_twin_that_fails_is_a_note(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(SCHEMES, "int8_static", copying)
-    monkeypatch.setattr(quantize_module, "twin_numerics", lambda n: n.model_copy(update={"activations": "uint8"}))
-    found = quantized(model, tmp_path)
-    static = next(file for file in found.files if file.scheme == "int8_static")
-    assert static.twin is None and static.rejected is None
-    assert any("without a twin: the operator Strange" in note for note in found.notes)
 
 
 def test_a_file_whose_operators_cannot_be_listed_is_rejected(model, tmp_path, monkeypatch):
@@ -264,6 +262,41 @@ def test_the_session_names_the_threads_that_the_figure_is_for(model, splits, sam
     for profile, threads in ((PI, PI.latency.threads), (resolve("host").profile, 1)):
         (candidate,) = examined([scheme_file("fp32", model)], model, splits, profile).candidates
         assert candidate.session == {"threads": threads}
+
+
+def test_head_to_head_runs_the_twin_of_each_in_its_runtime(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(benchmark_module, "compare", lambda *files, **others: asked.append((files, others)))
+    static = Contender(id="a", scheme="int8_static", runtime="openvino", file="a.onnx", timed_as="a.twin.onnx")
+    fp32 = Contender(id="b", scheme="fp32", runtime="onnxruntime", file="b.onnx")
+    head_to_head(static, fp32, files=model.parent, inputs=Path("one.npy"), seconds=8.0)
+    [(files, others)] = asked
+    assert [path.name for path in files] == ["a.twin.onnx", "b.onnx"]
+    assert (others["runtime_a"], others["runtime_b"]) == ("openvino", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("machine", "board", "marked"), [("x86_64", PI, True), ("aarch64", PI, False), ("x86_64", N100, False)]
+)
+def test_scores_of_signed_activations_say_where_they_were_taken(
+    model, splits, same_cost, monkeypatch, machine, board, marked
+):
+    nodes = [
+        helper.make_node("QuantizeLinear", ["flat", "scale", "zero"], ["quantized"]),
+        helper.make_node("DequantizeLinear", ["quantized", "scale", "zero"], ["float"]),
+        helper.make_node("MatMul", ["float", "weight"], ["logits"]),
+    ]
+    stored = onnx.load(write(model.parent / "int8_static.onnx", nodes, np.eye(16, 3, dtype=np.float32)))
+    scale, zero = np.float32(0.01), np.int8(0)
+    stored.graph.initializer.extend(
+        [numpy_helper.from_array(np.asarray(scale), "scale"), numpy_helper.from_array(np.asarray(zero), "zero")]
+    )
+    onnx.save(stored, model.parent / "int8_static.onnx")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    files = [scheme_file("fp32", model), scheme_file("int8_static", model.parent / "int8_static.onnx")]
+    fp32, static = examined(files, model, splits, board).candidates
+    assert static.score is not None and fp32.scored_on is None
+    assert static.scored_on == ("x86_64" if marked else None)
 
 
 def test_fp32_that_does_not_run_ends_the_run(model, splits, same_cost):

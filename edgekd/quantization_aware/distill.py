@@ -1,0 +1,139 @@
+"""Quantization-aware distillation: the float model teaches its int8 file, on the very graph that ships."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from edgekd.errors import BadInput
+from edgekd.formats.onnx_teacher import OnnxTeacher
+from edgekd.formats.outputs import outputs_of
+from edgekd.onnx_graph import to_bytes
+from edgekd.parity import sqnr_db
+from edgekd.progress import Listener
+from edgekd.quantization_aware.interpreter import constants_of
+from edgekd.quantization_aware.losses import Loss, classifier_loss, relative_error
+from edgekd.quantization_aware.student import Student
+from edgekd.quantization_aware.teach import Course, teach
+from edgekd.quantization_aware.write_back import with_constants
+from edgekd.record import Record
+from edgekd.runtimes import predict_all
+from edgekd.training.precision import repeatable
+from edgekd.workspace import write_atomic
+
+Array = npt.NDArray[Any]
+
+BATCH_SIZE = 32
+SMALLEST_POWER = 1e-12
+"""For an output that is always zero."""
+LEARNING_RATE = 0.1
+"""Steps of 1/127 of a tensor's range by which Adam moves each value at most, at first."""
+
+
+class QadResult(Record):
+    """What quantization-aware distillation came to.
+
+    Signal to noise in dB is that of the worst output on the held-out inputs, of the files before and after as ONNX
+    Runtime runs them; losses are those of the training, on the same inputs. With `best_step` 0 nothing was gained, and
+    the file written is the one that came in.
+    """
+
+    file: str
+    steps: int
+    best_step: int
+    seconds: float
+    before_db: float
+    after_db: float
+    before_loss: float
+    after_loss: float
+    notes: tuple[str, ...] = ()
+
+
+def distill_quantized(
+    quantized: Path,
+    float_model: Path,
+    out: Path,
+    *,
+    inputs: Array,
+    held_out: Array,
+    classifier: bool,
+    passes: int,
+    learning_rate: float | None,
+    seed: int,
+    seconds: float | None,
+    listen: Listener,
+) -> QadResult:
+    """Train the int8 file `quantized` to say what `float_model` says, and write the best found to `out`, whole.
+
+    Trained are weights, biases and scales; nodes, zero points and types stay. The same seed, files, inputs and number
+    of threads give the same bytes, unless `seconds` cuts the steps short.
+
+    Args:
+        inputs: what to train on, as the model gets it, (n, ...); an array or a memory map. Labels are not needed.
+        held_out: what to judge by, (m, ...); evaluated often, so a few hundred are enough.
+        classifier: the only output holds logits, of which probabilities count and not the values.
+        learning_rate: in steps of 1/127 of each tensor's range; `LEARNING_RATE` by default.
+
+    Raises:
+        BadInput: an operator that has no form with gradients, inputs that do not fit, or a float model whose outputs
+            are others than those of the int8 file.
+    """
+    started = time.monotonic()
+    model, original = onnx.load(quantized), onnx.load(float_model)
+    teacher = OnnxTeacher(float_model, original)
+    rate = LEARNING_RATE if learning_rate is None else learning_rate
+    with repeatable(seed, threads=torch.get_num_threads()):
+        student = Student(model, quantized.name, constants_of(original, float_model.name))
+        size = student.graph.batch or 1
+        _check_inputs(size, inputs, held_out)
+        reference = predict_all(float_model, [held_out])
+        before = _worst_db(reference, predict_all(quantized, [held_out]))
+        lesson = teach(
+            student,
+            lambda batch: tuple(outputs_of(teacher(batch), len(batch))),
+            classifier_loss if classifier else _error_of(reference),
+            inputs=inputs[: len(inputs) // size * size],
+            held_out=held_out[: len(held_out) // size * size],
+            course=Course(
+                passes=passes,
+                batch_size=max(1, BATCH_SIZE // size) * size,
+                learning_rate=rate,
+                seed=seed,
+                seconds=seconds,
+            ),
+            listen=listen,
+        )
+        trained = with_constants(model, student.current()) if lesson.best_step else model
+    write_atomic(out, to_bytes(trained))
+    return QadResult(
+        file=out.name,
+        steps=lesson.steps,
+        best_step=lesson.best_step,
+        seconds=time.monotonic() - started,
+        before_db=before,
+        after_db=_worst_db(reference, predict_all(out, [held_out])),
+        before_loss=lesson.before,
+        after_loss=lesson.after,
+        notes=lesson.notes,
+    )
+
+
+def _check_inputs(size: int, *given: Array) -> None:
+    for inputs in given:
+        if inputs.ndim < 2 or len(inputs) < size:
+            raise BadInput(
+                f"Inputs of shape {inputs.shape} are too few to train on; give at least {size}, the graph's batch, to "
+                "train on and as many held out."
+            )
+
+
+def _worst_db(reference: tuple[Array, ...], actual: tuple[Array, ...]) -> float:
+    return min(sqnr_db(exact, other) for exact, other in zip(reference, actual, strict=True))
+
+
+def _error_of(reference: tuple[Array, ...]) -> Loss:
+    return relative_error(tuple(float(np.square(one).mean()) + SMALLEST_POWER for one in reference))

@@ -1,0 +1,91 @@
+"""int8 with layers left float where that buys most score for its time: a search with latency in its objective."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.device import Numerics
+from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
+from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
+from edgekd.schemes.ranges import Method, find_ranges
+from edgekd.schemes.scheme import Evidence, SchemeResult
+from edgekd.schemes.trials import Ground, attempt, best_trial, graph_of, open_ground, read_trace, smallest_prefix
+
+log = logging.getLogger(__name__)
+
+_FREE_MS = 1e-6
+"""What a layer counts that costs nothing, or gains, in float."""
+
+
+def int8_searched(
+    model: Path,
+    out: Path,
+    *,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method = "minmax",
+    evidence: Evidence | None = None,
+) -> SchemeResult:
+    """Search the layers to leave float for the fastest set whose score is enough, by the target's estimated latency.
+
+    First as few as needed in the order of noise taken away per millisecond added; then, from the dearest on, each is
+    quantized again unless the score falls below enough without it. Ends when nothing is left to try or time is over.
+
+    Raises:
+        BadInput: the graph cannot be quantized.
+    """
+    if skipped := already_integer(model):
+        return SchemeResult(scheme="int8_searched", skipped=skipped)
+    if calibration is None or evidence is None:
+        return SchemeResult(scheme="int8_searched", skipped="there are no data to calibrate and to score it with")
+    prepared = prepare(model)
+    ranges = find_ranges(prepared.graph, calibration, method)
+    noise = layer_noise(prepared.graph, ranges, numerics, noise_inputs(prepared.graph, calibration))
+    if not noise:
+        return SchemeResult(scheme="int8_searched", skipped="no operator of the graph has an int8 form")
+    ground = open_ground(prepared, ranges, numerics, evidence, name="int8_searched")
+    added = _added_milliseconds(ground, noise)
+    attempt(ground, ())
+    _search(ground, noise, added)
+    trials = read_trace(ground).trials
+    best = best_trial(trials, evidence.enough)
+    notes = [
+        *prepared.notes,
+        f"{len(best.left_float)} of {len(noise)} layers are float, the best of {len(trials)} sets",
+    ]
+    if ground.out_of_time:
+        notes.append(f"the search ended after {evidence.seconds:.0f} s, its limit")
+    if best.score < evidence.enough:
+        notes.append(f"{100 * evidence.enough:.2f} % were not reached; this is the best score")
+    result = write_scheme("int8_searched", graph_of(ground, best.left_float), out, tuple(notes))
+    return result.model_copy(update={"left_float": best.left_float})
+
+
+def _search(ground: Ground, noise: Sequence[LayerNoise], added: dict[str, float]) -> None:
+    enough = ground.evidence.enough
+    power = {one.node: 10 ** (-one.sqnr_db / 10) for one in noise}
+    order = sorted(power, key=lambda node: (-power[node] / added[node], node))
+
+    def inside(names: Sequence[str]) -> bool:
+        return ground.out_of_time or attempt(ground, names).score >= enough
+
+    count = smallest_prefix(order, inside)
+    kept = set(order[:count])
+    for node in sorted(kept, key=lambda one: (-added[one], one)):
+        if ground.out_of_time:
+            return
+        if attempt(ground, kept - {node}).score >= enough:
+            kept.remove(node)
+
+
+def _added_milliseconds(ground: Ground, noise: Sequence[LayerNoise]) -> dict[str, float]:
+    """Node to what leaving it alone float adds to the estimated latency, at least `_FREE_MS`."""
+    base = ground.evidence.milliseconds(graph_of(ground, ()))
+    added = {}
+    for one in noise:
+        if ground.out_of_time:
+            log.info("time is over before every layer's cost is known; the rest count as free")
+            break
+        added[one.node] = max(_FREE_MS, ground.evidence.milliseconds(graph_of(ground, (one.node,))) - base)
+    return {one.node: added.get(one.node, _FREE_MS) for one in noise}

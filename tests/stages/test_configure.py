@@ -1,0 +1,114 @@
+"""The menu of session options, measured for real on a small model with heavy weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.device import resolve
+from edgekd.progress import silent
+from edgekd.results import Candidate
+from edgekd.runtimes import RUNTIMES
+from edgekd.schemes.offered import PRECISION
+from edgekd.stages import configure as configure_module
+from edgekd.stages.configure import ORT_FILE, configure, write_ort
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """One matrix product by 32 MiB of weights, and an input for it."""
+    weights = np.random.default_rng(0).standard_normal((2048, 4096)).astype(np.float32)
+    shapes = {"input": [1, 2048], "logits": [1, 4096]}
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    nodes = [helper.make_node("MatMul", ["input", "weights"], ["logits"])]
+    graph = helper.make_graph(nodes, "heavy", ends[:1], ends[1:], [numpy_helper.from_array(weights, "weights")])
+    path = tmp_path / "fp32.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    np.save(tmp_path / "input.npy", np.ones((1, 2048), np.float32))
+    return path
+
+
+def configured(model: Path, folder: Path, target: str, session: dict[str, Any], runtime: str = "onnxruntime"):
+    folder.mkdir()
+    chosen = Candidate(
+        id=f"fp32-{runtime}",
+        scheme="fp32",
+        runtime=runtime,
+        session=session,
+        file=model.name,
+        sha256="0" * 64,
+        chosen=True,
+    )
+    return configure(
+        folder,
+        chosen=chosen,
+        files=model.parent,
+        profile=resolve(target).profile,
+        inputs=model.parent / "input.npy",
+        seconds=0.4,
+        listen=silent,
+    )
+
+
+def test_every_entry_runs_in_a_process_of_its_own_and_the_session_is_that_of_the_one_taken(model, tmp_path):
+    found = configured(model, tmp_path / "host", "host", {"threads": 1})
+    sessions = [trial for trial in found.trials if "threads" not in trial.session]
+    assert len(sessions) == 7
+    for trial in sessions:  # nothing refused an option, and the weights are in every peak
+        assert trial.peak_memory_kib is not None and trial.peak_memory_kib.value > 32 * 1024
+        assert (trial.peak_memory_kib.word, trial.peak_memory_kib.place) == ("measured", "host")
+    [taken] = [trial for trial in sessions if trial.taken]
+    threads = found.chosen.session["threads"]
+    assert found.chosen.session == {"threads": threads, **taken.session}
+    assert (tmp_path / "host" / ORT_FILE).is_file() == ("file" in taken.session)
+    if found.chosen.session != {"threads": 1}:  # then the figures are those of the session that ships
+        assert found.chosen.host is not None and found.chosen.latency_p50_ms == found.chosen.host.latency.p50_ms
+        assert found.chosen.host.session["intra_op_num_threads"] == threads
+
+
+def test_more_threads_are_said_with_the_latency_that_they_give(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(configure_module, "fastest_threads", lambda *_: (2, ()))
+    monkeypatch.setattr(configure_module, "lightest", lambda usual, *_: (usual, ()))
+    found = configured(model, tmp_path / "host", "host", {"threads": 1}).chosen
+    assert found.session == {"threads": 2}
+    assert found.host is not None and found.host.session == {"intra_op_num_threads": 2}
+    assert found.reason.endswith("; its latency is with 2 threads, that of the others with one")
+
+
+def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machine_can(model, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(configure_module, "fastest_threads", lambda entry, *_: (seen.append(entry), (1, ()))[1])
+    monkeypatch.setattr(configure_module, "on_this_machine", lambda options: {**options, PRECISION: "f32"})
+    session = {"threads": 1, PRECISION: "f16"}
+    found = configured(model, tmp_path / "host", "host", session, runtime="openvino")
+    assert [entry.options for entry in seen] == [{PRECISION: "f32"}]
+    assert found.chosen.session == session and found.chosen.host is None
+
+
+def test_another_target_keeps_its_threads_and_gets_no_file_that_is_made_for_this_machine(model, tmp_path):
+    found = configured(model, tmp_path / "pi", "raspberry-pi-5", {"threads": 4})
+    assert found.chosen.session["threads"] == 4
+    assert len(found.trials) == 4 and not any("file" in trial.session for trial in found.trials)
+    assert list((tmp_path / "pi").iterdir()) == []
+    assert found.chosen.host is None and found.chosen.latency_p50_ms is None
+
+
+def test_a_file_in_the_runtimes_own_format_that_computes_something_else_is_refused(model, tmp_path, monkeypatch):
+    inputs = model.parent / "input.npy"
+    assert write_ort(model, tmp_path / "good.ort", inputs)
+    same = RUNTIMES["onnxruntime"].open(tmp_path / "good.ort").run([np.ones((1, 2048), np.float32)])[0]
+    exact = RUNTIMES["onnxruntime"].open(model).run([np.ones((1, 2048), np.float32)])[0]
+    assert np.allclose(same, exact, rtol=1e-4, atol=1e-3)
+    right = configure_module.predict_all
+
+    def wrong(path: Path, batches):
+        said = right(path, batches)
+        return tuple(1.01 * output for output in said) if path.suffix == ".ort" else said
+
+    monkeypatch.setattr(configure_module, "predict_all", wrong)
+    assert not write_ort(model, tmp_path / "bad.ort", inputs)
