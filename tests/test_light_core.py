@@ -5,7 +5,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "timm", "torch_pruning", "lightning_fabric", "sklearn", "PIL", "openvino", "onnxslim")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "torch_pruning",
+    "lightning_fabric",
+    "sklearn",
+    "PIL",
+    "openvino",
+    "nncf",
+    "onnxslim",
+)
 LIGHT_COMMANDS = ("bench", "report", "predict", "gate", "devices", "inspect", "verify", "doctor")
 
 

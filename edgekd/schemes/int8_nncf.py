@@ -1,7 +1,8 @@
 """OpenVINO's int8: Q/DQ pairs placed by NNCF where OpenVINO's kernels want them, biases corrected.
 
 NNCF reads and writes ONNX as well as OpenVINO's own format. From ONNX to ONNX the file is one, standard, and was as
-fast in OpenVINO (0.98 to 1.02 of the CPU time; MobileNetV2 0.83) at the same signal to noise within 0.2 dB.
+fast or faster in OpenVINO: 0.7 to 1.03 of the CPU time on seven networks, at 0.1 dB less to 1 dB more of signal to
+noise. Memory grows by 0.1 to 0.2 MiB for each calibration input of 224 x 224, from under 1 GiB.
 """
 
 import importlib.util
