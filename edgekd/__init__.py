@@ -5,9 +5,13 @@
 Every command of the command line is a function here, with the same keywords.
 """
 
+import os
 from typing import Any
 
 from edgekd.version import __version__
+
+# ONNX Runtime 1.29 and later report models to Microsoft, unless this is set before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "__version__",

@@ -78,6 +78,7 @@ def assemble_report(facts: RunFacts) -> Report:
             "shipped": shipped,
         },
         candidates=tuple(chosen if c.chosen else c for c in facts.choice.candidates),
+        files=facts.quantized.files,
         ladder=facts.quantized.ladder,
         sessions=facts.configured.trials,
         budgets=outcomes,

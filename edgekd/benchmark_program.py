@@ -60,7 +60,8 @@ class Session:
 
 
 def import_runtime(name: str) -> Any:
-    """Import a runtime or nncf without telemetry: they report home unless openvino_telemetry is missing."""
+    """Import a runtime or nncf without telemetry: all of them report home unless told otherwise before."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     if name in ("openvino", "nncf"):
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module(name)

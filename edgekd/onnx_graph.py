@@ -6,6 +6,7 @@ source line of the machine that exported travels with the model.
 """
 
 import contextlib
+import hashlib
 import io
 import logging
 import warnings
@@ -18,6 +19,8 @@ import onnx
 import onnxruntime
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+TIED_BYTES = 1024
+"""What is smaller (scales, zero points, shapes) is not worth sharing, and easier to change while it is not."""
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -39,8 +42,31 @@ def canonical(model: onnx.ModelProto, *, max_ir: int) -> onnx.ModelProto:
         function.ClearField("doc_string")
         function.ClearField("metadata_props")
         _strip_all([*function.node, *function.value_info])
+    tie(clean)
     _drop_unused(clean)
     return clean
+
+
+def tie(model: onnx.ModelProto) -> None:
+    """Store once, in place, what a graph stores several times: exporters and quantizers copy a weight for each reader.
+
+    Of tensors of the same type, shape and bytes from `TIED_BYTES` on, the first stays, and all that read another read
+    it. Those that a loop or branch reads are left alone.
+    """
+    inner = {name for graph in [*_graphs(model.graph)][1:] for node in graph.node for name in node.input}
+    inner |= {value.name for value in model.graph.output}
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    stands_for: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.name in inner:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.nbytes >= TIED_BYTES:
+            key = (tensor.data_type, tuple(tensor.dims), hashlib.sha256(values.tobytes()).digest())
+            stands_for[tensor.name] = first.setdefault(key, tensor.name)
+    for node in model.graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = stands_for.get(name, name)
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -65,6 +91,24 @@ def _strip_all(parts: Sequence[Any]) -> None:
     for part in parts:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
+
+
+def untie(model: onnx.ModelProto) -> None:
+    """Give every node a copy of its own, in place, of the weights that several read: what `tie` undoes.
+
+    ONNX Runtime's quantizer turns a product's weights around for one reader, and fails or errs at the next.
+    """
+    stored = {one.name: one for one in model.graph.initializer}
+    taken: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        for at, name in enumerate(node.input):
+            if name in taken and stored[name].ByteSize() >= TIED_BYTES:
+                node.input[at] = f"{name}_of_{number}"
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(stored[name])
+                copy.name = node.input[at]
+            elif name in stored:
+                taken.add(name)
 
 
 def _drop_unused(model: onnx.ModelProto) -> None:

@@ -11,38 +11,11 @@ from pydantic import Field
 
 from edgekd.figures import Figures, Number, Role
 from edgekd.judgement import Judgement
+from edgekd.quantization import LadderStep, SchemeFile
 from edgekd.record import Record
 
 Verdict = Literal["pass", "missed", "inconclusive"]
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "missed": 1, "inconclusive": 5}
-
-
-class SchemeFile(Record):
-    """One scheme's file; `rejected` says why it does not compete, `twin` is the file timed on the host in its place,
-    `left_float` names the nodes that it left as they were though they have an int8 form."""
-
-    scheme: str
-    file: str
-    sha256: str
-    size_kib: float
-    sqnr_db: float | None = None
-    operators: dict[str, int] = {}
-    twin: str | None = None
-    left_float: tuple[str, ...] = ()
-    rejected: str | None = None
-
-
-class LadderStep(Record):
-    """A rung of int8 schemes that was tried: its score on validation, and what would have been enough.
-
-    `score` is None where the scheme did not apply or its file was broken, which `reason` then says.
-    """
-
-    scheme: str
-    score: float | None
-    enough: float
-    inside: bool
-    reason: str = ""
 
 
 class Candidate(Figures):
@@ -164,6 +137,8 @@ class Report(Record):
     classes: tuple[str, ...] = ()
     models: dict[Role, Figures | None]
     candidates: tuple[Candidate, ...]
+    files: tuple[SchemeFile, ...] = ()
+    """What every scheme wrote, whatever runs it."""
     ladder: tuple[LadderStep, ...] = ()
     """int8 schemes of rising effort, as far as they were tried."""
     sessions: tuple[SessionTrial, ...] = ()

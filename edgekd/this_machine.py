@@ -51,6 +51,11 @@ def _architecture() -> str:
     return {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
 
 
+def is_x86(machine: str | None = None) -> bool:
+    """Whether a processor, named as by `platform.machine()` and by default this one, is an x86."""
+    return (machine or platform.machine()).lower() in {"x86_64", "amd64", "i386", "i686"}
+
+
 def _cpu_flags() -> frozenset[str]:
     for line in _cpuinfo():
         key, _, value = line.partition(":")

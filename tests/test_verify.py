@@ -33,10 +33,12 @@ def artifact(tmp_path: Path) -> Path:
     return folder
 
 
-def write_parity(folder: Path, *, factor: float) -> None:
+def write_parity(folder: Path, *, factor: float, **more: object) -> None:
     inputs = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
     np.savez(folder / "parity" / "vectors.npz", input=inputs, logits=factor * inputs)
-    (folder / "parity" / "parity.json").write_text(json.dumps({"runtime": "onnxruntime", "relative_tolerance": 0.05}))
+    (folder / "parity" / "parity.json").write_text(
+        json.dumps({"runtime": "onnxruntime", "relative_tolerance": 0.05, **more})
+    )
     list_files(folder)
 
 
@@ -68,6 +70,15 @@ def test_a_file_in_the_runtimes_own_format_is_replayed_too(artifact: Path, tmp_p
     assert write_ort(tmp_path / "square.onnx", artifact / "model.ort", tmp_path / "input.npy")
     list_files(artifact)
     with pytest.raises(BadInput, match=r"model\.ort gives outputs that differ"):
+        verify(artifact)
+
+
+@pytest.mark.parametrize(
+    "session", [{"CACHE_DIR": "/elsewhere"}, {"INFERENCE_PRECISION_HINT": "f8"}, ["bf16"], "bf16", None]
+)
+def test_a_session_option_other_than_a_precision(artifact: Path, session: object) -> None:
+    write_parity(artifact, factor=2.0, session=session)
+    with pytest.raises(BadInput, match=r"session is .*, a precision is wanted"):
         verify(artifact)
 
 

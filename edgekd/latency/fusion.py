@@ -8,6 +8,8 @@ its own.
 
 from dataclasses import dataclass
 
+from onnx import NodeProto
+
 from edgekd.latency.operators import INTEGER_OPERATORS
 from edgekd.latency.wiring import Wiring
 
@@ -54,6 +56,18 @@ def fold(wiring: Wiring) -> Folding:
             host[at] = -1
             result.pop(at)
     return Folding(tuple(host), result, int8)
+
+
+def as_it_is(wiring: Wiring) -> Folding:
+    """Return what a graph executes that the runtime has optimised already: every node, whose integers are its own."""
+    hosts = tuple(-1 if set(node.output) <= wiring.constants else at for at, node in enumerate(wiring.nodes))
+    result = {at: wiring.nodes[at].output[0] for at, host in enumerate(hosts) if host == at and wiring.nodes[at].output}
+    int8 = {at for at, name in result.items() if _is_integer(wiring.nodes[at], name, wiring)}
+    return Folding(hosts, result, frozenset(int8))
+
+
+def _is_integer(node: NodeProto, result: str, wiring: Wiring) -> bool:
+    return node.op_type in INTEGER_OPERATORS or (wiring.itemsize.get(result) == 1 and node.op_type not in (_Q, _DQ))
 
 
 def _fuse(wiring: Wiring) -> tuple[list[int], dict[int, str]]:

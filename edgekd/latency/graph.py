@@ -6,7 +6,7 @@ from typing import Literal
 
 from onnx import ModelProto, NodeProto
 
-from edgekd.latency.fusion import Folding, fold
+from edgekd.latency.fusion import Folding, as_it_is, fold
 from edgekd.latency.memory import peak_activation_bytes
 from edgekd.latency.operators import classify, macs, weight_name
 from edgekd.latency.wiring import Wiring, wire
@@ -33,6 +33,8 @@ class NodeCost:
     weights: int
     elements_read: int
     elements_written: int
+    type: str = ""
+    """The ONNX operator; with "_outer" where it reduces all but the last dimension, which takes other kernels."""
 
     @property
     def bytes_read(self) -> int:
@@ -70,15 +72,16 @@ class GraphSummary:
         return max(share, key=lambda name: share[name]) if share else "fp32"
 
 
-def summarise(model: ModelProto) -> GraphSummary:
+def summarise(model: ModelProto, *, optimised: bool = False) -> GraphSummary:
     """Return MACs, parameters and the cost records of a model, a free batch dimension counted as one.
 
     Parameters are the elements of stored floating-point and integer tensors except scales, zero points, shapes and
-    indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". Raises BadInput
-    where the shapes that multiply-accumulates are counted from are not known before the model runs.
+    indices. Bodies of If, Loop and Scan are not looked into; the node itself is of class "other". With `optimised` the
+    graph is what the runtime executes, as `edgekd.latency.optimised.optimise` returns it, and nothing more is folded.
+    Raises BadInput where the shapes that multiply-accumulates are counted from are not known before the model runs.
     """
     wiring = wire(model)
-    folding = fold(wiring)
+    folding = as_it_is(wiring) if optimised else fold(wiring)
     groups: dict[int, list[int]] = {at: [] for at in sorted(folding.result)}
     for at, host in enumerate(folding.host):
         if host >= 0:
@@ -86,7 +89,7 @@ def summarise(model: ModelProto) -> GraphSummary:
     nodes = tuple(_cost(at, members, wiring, folding) for at, members in groups.items())
     return GraphSummary(
         macs=sum(node.macs for node in nodes),
-        params=sum(_parameters(wiring).values()),
+        params=sum(parameters(wiring).values()),
         operators=dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
         nodes=nodes,
         hidden=sum(node.op_type in ("If", "Loop", "Scan") for node in wiring.nodes),
@@ -128,7 +131,15 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
         elements_read=elements_read,
         elements_written=elements_written,
+        type=_type(node, wiring),
     )
+
+
+def _type(node: NodeProto, wiring: Wiring) -> str:
+    if not node.op_type.startswith("Reduce"):
+        return node.op_type
+    before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))
+    return f"{node.op_type}_outer" if before == after and before != (1,) else node.op_type
 
 
 def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
@@ -138,8 +149,9 @@ def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:
     return "fp16" if size == 2 else "fp32"
 
 
-def _parameters(wiring: Wiring) -> dict[str, int]:
-    """Stored tensors that hold parameters: those read as data, not as scale, zero point, shape, axes or index."""
+def parameters(wiring: Wiring) -> dict[str, int]:
+    """Return the stored tensors that hold parameters, name to element count: those read as data, not as
+    scale, zero point, shape, axes or index."""
     found: dict[str, int] = {}
     for node in wiring.nodes:
         for position, name in enumerate(node.input):

@@ -39,7 +39,7 @@ _BY_OPERATOR = {
     "Elu Celu Selu Softplus Softsign Mish Softmax LogSoftmax QLinearSigmoid QLinearSoftmax LayerNormalization "
     "SkipLayerNormalization RMSNormalization GroupNormalization InstanceNormalization LRN LpNormalization Sin "
     "Cos",
-    "pool": "MaxPool AveragePool LpPool QLinearAveragePool",
+    "pool": "MaxPool NhwcMaxPool AveragePool LpPool QLinearAveragePool",
     "reduce": "GlobalAveragePool GlobalMaxPool QLinearGlobalAveragePool ReduceMean ReduceSum ReduceMax ReduceMin "
     "ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp ArgMax ArgMin CumSum TopK",
     "data_movement": "Concat QLinearConcat Split Slice Gather GatherElements GatherND ScatterElements ScatterND Pad "
@@ -49,7 +49,7 @@ _BY_OPERATOR = {
     "view": "Reshape Flatten Squeeze Unsqueeze Identity Dropout Shape Size",
     "recurrent": "LSTM GRU RNN DynamicQuantizeLSTM",
 }
-_DOMAINS = ("", "ai.onnx", "com.microsoft")
+_DOMAINS = ("", "ai.onnx", "com.microsoft", "com.microsoft.nchwc")
 _CLASS_OF = {operator: kind for kind, names in _BY_OPERATOR.items() for operator in names.split()}
 _WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 """Position of the second factor among the inputs, where it is not 1."""

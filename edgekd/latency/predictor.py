@@ -89,7 +89,7 @@ def predict_summary(
     if runtime != "onnxruntime":
         reason = f"There are no measurements of {runtime} to estimate {profile.name} from; measure it there."
         return unknown(profile, runtime, used, said, reason)
-    by_node = [_milliseconds(node, profile.latency, used) for node in nodes]
+    by_node = [milliseconds(node, profile.latency, used) for node in nodes]
     by_operator: dict[str, float] = defaultdict(float)
     for node, time in zip(nodes, by_node, strict=True):
         by_operator[node.operator] += time
@@ -127,7 +127,7 @@ def _rates(node: NodeCost, constants: LatencyConstants) -> Rates:
     return constants.int8 if node.precision == "int8" else constants.fp32
 
 
-def _milliseconds(node: NodeCost, constants: LatencyConstants, threads: int) -> float:
+def milliseconds(node: NodeCost, constants: LatencyConstants, threads: int) -> float:
     rates = _rates(node, constants)
     count = instructions(node, constants.level)
     compute = count.multiply * rates.multiply_ns * constants.threads / threads + count.other * rates.other_ns

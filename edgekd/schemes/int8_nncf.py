@@ -45,7 +45,7 @@ def int8_nncf(
     prepared = read_float(model)
     if isinstance(prepared, str):
         return SchemeResult(scheme="int8_nncf", skipped=prepared)
-    with refusing(model):
+    with refusing(model, "NNCF"):
         graph = _quantize(prepared.graph, calibration, input_shape(prepared.graph, model.name)[0], numerics)
     graph = finish(graph, prepared)
     if not any(node.op_type == "QuantizeLinear" for node in graph.graph.node):

@@ -20,6 +20,9 @@ WORTH_WHILE = 0.5
 are: ONNX Runtime would turn their weights back into floats at every run."""
 
 
+_LAST = "edgekd_last_axis"
+
+
 def int8_weights(
     model: Path,
     out: Path,
@@ -49,13 +52,43 @@ def int8_weights(
         skipped = f"matrices and embeddings hold only {100 * share:.0f} % of the parameters"
         return SchemeResult(scheme="int8_weights", skipped=skipped)
     stored = {name: _in_int8(name, value, _axis(name, prepared.graph)) for name, value in weights.items()}
-    graph = finish(with_stored(prepared.graph, stored), prepared)
+    graph = finish(_rows_widened(with_stored(prepared.graph, stored)), prepared)
     return write_scheme("int8_weights", graph, out, ())
 
 
 def _spectral(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     names = set(before_logarithm(model))
     return [node for node in model.graph.node if node.name in names]
+
+
+def _rows_widened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Look embeddings up in int8 and widen the rows found: the runtime would widen the whole table at every run."""
+    widened = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        by_rows = all(one.name != "axis" or one.i == 0 for one in node.attribute)
+        if node.op_type == "Gather" and node.input[0] in widened and by_rows:
+            nodes += _row_lookup(node, widened[node.input[0]])
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input} | {one.name for one in model.graph.output}
+    nodes = [node for node in nodes if node.op_type != "DequantizeLinear" or node.output[0] in read]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray([-1], np.int64), _LAST))
+    return model
+
+
+def _row_lookup(gather: onnx.NodeProto, widening: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Rows in steps times the rows' scales."""
+    (table, scale), rows = widening.input, gather.output[0]
+    return [
+        helper.make_node("Gather", [table, gather.input[1]], [f"{rows}_int8"], name=gather.name),
+        helper.make_node("Cast", [f"{rows}_int8"], [f"{rows}_steps"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Gather", [scale, gather.input[1]], [f"{rows}_scales"]),
+        helper.make_node("Unsqueeze", [f"{rows}_scales", _LAST], [f"{rows}_scale"]),
+        helper.make_node("Mul", [f"{rows}_steps", f"{rows}_scale"], [rows]),
+    ]
 
 
 def _axis(name: str, model: onnx.ModelProto) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from edgekd.results import LadderStep
+from edgekd.quantization import LadderStep
 
 RUNGS = ("int8_static", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
 """From the cheapest to the dearest."""

@@ -11,6 +11,7 @@ from edgekd.latency.operators import macs
 from edgekd.latency.wiring import Wiring, wire
 from edgekd.onnx_graph import to_bytes
 from edgekd.parity import power_ratio_db
+from edgekd.quantization import NodeSignal
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Inputs
 from edgekd.schemes.qdq import with_pairs
@@ -33,14 +34,6 @@ class LayerNoise(Record):
     sqnr_db: float
     weights: int
     macs: int | None
-
-
-class NodeSignal(Record):
-    """Signal to noise at a node's own output, in decibels, where the whole graph is quantized."""
-
-    node: str
-    operator: str
-    sqnr_db: float
 
 
 def layer_noise(
@@ -96,9 +89,9 @@ def accumulated_noise(graph: onnx.ModelProto, quantized: onnx.ModelProto, inputs
         inputs: (n, ...), n a multiple of the batch that the graph is fixed to.
     """
     known = float_tensors(graph)
-    float_nodes = {node.name: node for node in graph.graph.node if node.name and node.output[0] in known}
-    both = [node for node in quantized.graph.node if node.name in float_nodes]
-    pairs = [(float_nodes[node.name].output[0], node.output[0]) for node in both]
+    quantized_nodes = {node.name: node for node in quantized.graph.node if node.name}
+    both = [node for node in graph.graph.node if node.name in quantized_nodes and node.output[0] in known]
+    pairs = [(node.output[0], quantized_nodes[node.name].output[0]) for node in both]
     data = CalibrationData(inputs)
     signal, noise = np.zeros(len(pairs)), np.zeros(len(pairs))
     exact = run_batches(giving(graph, [one for one, _ in pairs]), data)

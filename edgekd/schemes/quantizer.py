@@ -16,7 +16,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes, untie
 from edgekd.preprocessing import Dtype, sample_inputs
 from edgekd.runtimes import in_one_line
 from edgekd.schemes.scheme import SchemeResult
@@ -47,7 +47,7 @@ class Prepared:
 
 
 @contextmanager
-def refusing(model: Path) -> Iterator[None]:
+def refusing(model: Path, by: str = "ONNX Runtime") -> Iterator[None]:
     """Turn whatever checker, quantizer and runtime raise into one sentence, a BadInput, and keep them quiet."""
     try:
         with quietly():
@@ -56,7 +56,7 @@ def refusing(model: Path) -> Iterator[None]:
         raise
     except Exception as error:  # they raise anything
         raise BadInput(
-            f"{model.name}: ONNX Runtime cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
+            f"{model.name}: {by} cannot quantize this graph: {in_one_line(str(error))}; ship it in fp32, or "
             "replace the operator that is named there."
         ) from error
 
@@ -130,6 +130,7 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     if opset < MIN_OPSET:
         clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
         notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
+    untie(clean)
     raw, prepared = folder / "float.onnx", folder / "prepared.onnx"
     onnx.save(clean, raw)
     quant_pre_process(raw, prepared, skip_symbolic_shape=True)

@@ -36,6 +36,7 @@ class Evidence:
     score: a file's score on validation, 0 to 1, higher is better.
     enough: the score at which it may stop.
     milliseconds: a graph's latency on the target, estimated.
+    float_blocks: nodes of an int8 file that had better be float there, by the fusion oracle.
     seconds: wall time that it may take.
     folder: where it keeps what it has tried, so that it goes on from there after an interruption.
     training: all training inputs.
@@ -45,6 +46,7 @@ class Evidence:
     score: Callable[[Path], float]
     enough: float
     milliseconds: Callable[[onnx.ModelProto], float]
+    float_blocks: Callable[[Path], tuple[str, ...]]
     seconds: float
     folder: Path
     training: CalibrationData

@@ -4,6 +4,7 @@ from edgekd.schemes.fp32 import fp32
 from edgekd.schemes.half import bf16, fp16
 from edgekd.schemes.int8_corrected import int8_corrected
 from edgekd.schemes.int8_dynamic import int8_dynamic
+from edgekd.schemes.int8_fused import int8_fused
 from edgekd.schemes.int8_mixed import int8_mixed
 from edgekd.schemes.int8_nncf import int8_nncf
 from edgekd.schemes.int8_qad import int8_qad
@@ -19,6 +20,7 @@ SCHEMES: dict[str, Scheme] = {
     "int8_dynamic": int8_dynamic,
     "int8_weights": int8_weights,
     "int8_static": int8_static,
+    "int8_fused": int8_fused,
     "int8_corrected": int8_corrected,
     "int8_mixed": int8_mixed,
     "int8_searched": int8_searched,

@@ -1,12 +1,11 @@
 """The twin that stands in for a file whose kernels this machine does not have."""
 
-import platform
-
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from edgekd.onnx_graph import canonical
+from edgekd.this_machine import is_x86
 
 
 def needs_twin(graph: onnx.ModelProto, machine: str | None = None) -> bool:
@@ -14,8 +13,7 @@ def needs_twin(graph: onnx.ModelProto, machine: str | None = None) -> bool:
 
     Their time there says nothing about Arm. `machine` is as `platform.machine()` names it, by default this one.
     """
-    x86 = (machine or platform.machine()).lower() in {"x86_64", "amd64", "i386", "i686"}
-    return x86 and bool(_signed_zero_points(graph))
+    return is_x86(machine) and bool(_signed_zero_points(graph))
 
 
 def unsigned(graph: onnx.ModelProto) -> onnx.ModelProto:

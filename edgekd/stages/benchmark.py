@@ -17,8 +17,9 @@ from edgekd.latency.predictor import Prediction
 from edgekd.places.host import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
+from edgekd.quantization import SchemeFile
 from edgekd.record import Record
-from edgekd.results import Candidate, SchemeFile
+from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.offered import PRECISION, offered, on_this_machine, session_options
 from edgekd.schemes.twin import needs_twin

@@ -12,20 +12,24 @@ import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
-from edgekd.evidence import calibration_inputs, estimated_ms, scorer, training_inputs
+from edgekd.evidence import blocks_better_float, calibration_inputs, estimated_ms, scorer, training_inputs
 from edgekd.onnx_graph import to_bytes
 from edgekd.parity import sqnr_db
 from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
+from edgekd.quantization import FusionVerdict, LadderStep, NodeSignal, SchemeFile, Share
 from edgekd.record import Record
-from edgekd.results import LadderStep, SchemeFile
 from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.inspect_graph import operators_left
 from edgekd.schemes.ladder import climb, enough
 from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.noise import accumulated_noise, noise_inputs
 from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
+from edgekd.schemes.oracle import judge_fusion
+from edgekd.schemes.quantizer import prepare
 from edgekd.schemes.scheme import Evidence, SchemeResult
+from edgekd.schemes.share import quantized_share
 from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES
 from edgekd.schemes.twin import needs_twin, unsigned
@@ -35,6 +39,8 @@ from edgekd.workspace import file_sha256, write_atomic
 log = logging.getLogger(__name__)
 
 SIGNAL_INPUTS = 64
+SAME_TENSORS = ("int8_static", "int8_fused", "int8_mixed", "int8_searched", "int8_qad")
+"""Schemes whose graph computes the same tensors as the float one, to within noise."""
 
 
 class Quantized(Record):
@@ -108,6 +114,7 @@ def quantize(
             score=score,
             enough=enough(score(model), score(teacher) if drop is not None else None, drop),
             milliseconds=partial(estimated_ms, profile=profile),
+            float_blocks=partial(blocks_better_float, model=model, profile=profile),
             seconds=seconds,
             folder=folder,
             training=training_inputs(data, preprocessing),
@@ -204,6 +211,9 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
         operators=operators,
         twin=_write_twin(path),
         left_float=result.left_float,
+        fusion=None if rejected else _fusion(scheme, path, work),
+        share=None if rejected else _share(path, work),
+        layers=() if rejected else _layers(scheme, path, work),
         rejected=rejected,
     )
 
@@ -216,3 +226,30 @@ def _write_twin(path: Path) -> str | None:
     twin = path.with_suffix(".twin.onnx")
     write_atomic(twin, to_bytes(unsigned(graph)))
     return twin.name
+
+
+def _fusion(scheme: str, path: Path, work: _Work) -> FusionVerdict | None:
+    """What int8 is predicted to cost on the target; None for floats, other runtimes and what cannot be counted."""
+    if not scheme.startswith("int8") or offered(scheme, "onnxruntime", work.profile) is not None:
+        return None
+    try:
+        return judge_fusion(work.model, path, work.profile)
+    except BadInput as error:
+        log.info("whether %s pays cannot be predicted: %s", scheme, error)
+        return None
+
+
+def _share(path: Path, work: _Work) -> Share | None:
+    try:
+        return quantized_share(path, arm=work.profile.numerics.activations == "int8")
+    except BadInput as error:
+        log.info("how much of %s is int8 cannot be counted: %s", path.name, error)
+        return None
+
+
+def _layers(scheme: str, path: Path, work: _Work) -> tuple[NodeSignal, ...]:
+    """Signal at every node; empty for schemes that do not keep the float graph's tensors as they are."""
+    if not scheme.startswith(SAME_TENSORS) or work.calibration is None:
+        return ()
+    graph = prepare(work.model).graph
+    return accumulated_noise(graph, onnx.load(path), noise_inputs(graph, work.calibration))

@@ -1,6 +1,7 @@
 """The program that runs alone in a fresh process, here or copied to a board."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,20 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "openvino []"
+
+
+def test_onnxruntime_leaves_nothing_behind_to_report(tmp_path: Path, matmul_chain: Callable[..., Path]) -> None:
+    """Its telemetry, where it is on, keeps a device id in HOME and a session in TMPDIR."""
+    model, home = matmul_chain("model", count=1), tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROGRAM.parents[1])!r});"
+        f"from edgekd.onnx_graph import onnxruntime; onnxruntime.InferenceSession({str(model)!r})"
+    )
+    places = {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
+    subprocess.run([sys.executable, "-c", code], env={**environment, **places}, check=True)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_models_take_turns_and_change_order_every_round() -> None:

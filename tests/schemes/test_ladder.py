@@ -103,6 +103,7 @@ class Hard:
             score=self.score,
             enough=0.9,
             milliseconds=lambda graph: float(sum(node.op_type == "MatMul" for node in graph.graph.node)),
+            float_blocks=lambda path: (),
             seconds=600,
             folder=folder,
             training=self.calibration,

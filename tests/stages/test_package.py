@@ -19,6 +19,7 @@ from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.stages.configure import write_ort
 from edgekd.stages.package import package
+from edgekd.verify import verify
 
 CLASSES = ("a cat", "dog", "<b>bird</b>", "fish", "horse")
 
@@ -128,6 +129,17 @@ def test_openvino_may_be_the_runtime(tmp_path: Path) -> None:
     readme = (artifact / "README.md").read_text()
     assert "import openvino" in readme and "onnxruntime" not in readme
     assert run_program(artifact, tmp_path / "photo.png") in CLASSES
+    assert '"INFERENCE_PRECISION_HINT": "f32"' in readme  # else it would be bf16 where the CPU has that
+
+
+def test_the_precision_that_ships_is_in_the_program_and_beside_the_vectors(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    session = {"threads": 2, "INFERENCE_PRECISION_HINT": "bf16"}
+    artifact = make_artifact(tmp_path, images(), runtime="openvino", session=session)
+    assert '{"INFERENCE_NUM_THREADS": 2, "INFERENCE_PRECISION_HINT": "bf16"}' in (artifact / "README.md").read_text()
+    parity = json.loads((artifact / "parity" / "parity.json").read_text())
+    assert parity["session"] == {"INFERENCE_PRECISION_HINT": "bf16"}
+    assert verify(artifact).runtime == "openvino"
 
 
 def test_the_readme_says_what_ships_where_and_at_what_cost(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from edgekd.errors import BadInput
 from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent
-from edgekd.results import SchemeFile
+from edgekd.quantization import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
@@ -302,6 +302,74 @@ def test_scores_of_signed_activations_say_where_they_were_taken(
 def test_fp32_that_does_not_run_ends_the_run(model, splits, same_cost):
     with pytest.raises(BadInput, match="mostly noise"):
         examined([scheme_file("fp32", model, "mostly noise")], model, splits)
+
+
+def with_openvino(*flags: str):
+    """A profile like the Pi 4's, of an x86 CPU with OpenVINO."""
+    runtimes = {"onnxruntime": PI.runtimes["onnxruntime"], "openvino": PI.runtimes["onnxruntime"]}
+    return PI.model_copy(update={"runtimes": runtimes, "isa": ("avx2", *flags)})
+
+
+def test_a_scheme_that_a_runtime_is_not_offered_is_said_with_the_reason(monkeypatch):
+    monkeypatch.setattr(benchmark_module.RUNTIMES["openvino"].__class__, "available", lambda self: True)
+    files = tuple(scheme_file(scheme, Path("m")) for scheme in ("fp32", "bf16", "int8_dynamic"))
+    contenders, notes = contend(files, with_openvino("avx512_bf16"), ("onnxruntime", "openvino"))
+    assert [c.id for c in contenders] == [
+        *("fp32-onnxruntime", "int8_dynamic-onnxruntime"),
+        *("fp32-openvino", "bf16-openvino"),
+    ]
+    assert [c.session for c in contenders] == [{}, {}, {}, {"INFERENCE_PRECISION_HINT": "bf16"}]
+    assert notes[0].startswith("bf16 did not compete in onnxruntime: ONNX Runtime's CPU build widens bf16")
+    assert notes[1].startswith("int8_dynamic did not compete in openvino: OpenVINO has no kernels")
+
+
+def test_a_precision_of_the_device_that_this_machine_lacks_is_said(monkeypatch):
+    monkeypatch.setattr(benchmark_module.RUNTIMES["openvino"].__class__, "available", lambda self: True)
+    monkeypatch.setattr(benchmark_module, "on_this_machine", lambda options: dict.fromkeys(options, "f32"))
+    _, notes = contend((scheme_file("fp16", Path("m")),), with_openvino("fphp"), ("openvino",))
+    assert notes == ("fp16-openvino computes in f16 on the device and in f32 here, where it was timed and scored",)
+
+
+def test_a_scheme_that_no_runtime_of_the_device_takes_is_not_written(model, tmp_path):
+    found = quantize(
+        tmp_path,
+        model=model,
+        schemes=("fp32", "bf16"),
+        profile=PI,
+        preprocessing=HOW,
+        data=None,
+        classes=3,
+        calibration_images=64,
+        seed=0,
+        listen=silent,
+    )
+    assert found.skipped == {"bf16": "ONNX Runtime's CPU build widens bf16 to fp32: half the file, but no faster"}
+    assert not (tmp_path / "bf16.onnx").exists()
+
+
+def test_the_session_of_the_device_is_passed_on_and_kept(model, splits, same_cost, monkeypatch):
+    pytest.importorskip("openvino")
+    opened = []
+    monkeypatch.setattr(benchmark_module, "on_this_machine", lambda options: opened.append(options) or {**options})
+    profile = with_openvino("avx512_bf16")
+    files = [scheme_file("fp32", model), scheme_file("bf16", model)]
+    contenders, _ = contend(tuple(files), profile, ("onnxruntime", "openvino"))
+    found = benchmark(
+        models={"teacher": model},
+        contenders=tuple(c for c in contenders if c.id in ("fp32-onnxruntime", "bf16-openvino")),
+        files=model.parent,
+        profile=profile,
+        preprocessing=HOW,
+        data=splits,
+        task=CLASSIFICATION,
+        loaded=model.parent,
+        notes=(),
+        seconds=0.02,
+        listen=silent,
+    )
+    bf16 = next(c for c in found.candidates if c.scheme == "bf16")
+    assert bf16.session == {"threads": PI.latency.threads, "INFERENCE_PRECISION_HINT": "bf16"}
+    assert {"INFERENCE_PRECISION_HINT": "bf16"} in opened and bf16.host.session["PERFORMANCE_HINT"] == "LATENCY"
 
 
 def test_a_runtime_that_the_device_has_not_is_said():

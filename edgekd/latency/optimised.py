@@ -1,0 +1,77 @@
+"""A graph as ONNX Runtime leaves it after its own fusions: what a device will really execute.
+
+The fusions are done by the runtime that is installed here, with the decisions of an Arm build where the device is one
+(`session.qdqisint8allowed`), so nothing of them is guessed and no device is needed.
+"""
+
+import tempfile
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from edgekd.errors import BadInput
+from edgekd.runtimes import in_one_line
+
+_CPU = ["CPUExecutionProvider"]
+
+
+def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto:
+    """Return the graph that the runtime executes for `model`, every tensor with its shape and type in `value_info`.
+
+    With `arm`, this machine takes the decisions of an Arm build, whatever it is. With `layout`, the data layout of this
+    machine's processor is chosen too (blocks of channels for float convolutions on x86, channels last for integer
+    ones), which says nothing about another architecture. Free dimensions count as one.
+
+    Raises:
+        BadInput: ONNX Runtime does not load the file.
+    """
+    levels = onnxruntime.GraphOptimizationLevel
+    options = _options(levels.ORT_ENABLE_ALL if layout else levels.ORT_ENABLE_EXTENDED)
+    options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        written = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(written)
+        try:
+            onnxruntime.InferenceSession(str(model), options, providers=_CPU)
+            graph = onnx.load(written)
+            return _with_shapes(graph)
+        except Exception as error:  # whatever the runtime raises
+            raise BadInput(f"{model.name}: ONNX Runtime does not load it: {in_one_line(str(error))}") from error
+
+
+def _options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 3
+    return options
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Add what the runtime knows of every tensor: onnx's own inference stops at the runtime's operators."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    told = {value.name for value in model.graph.output}
+    inner = dict.fromkeys(name for node in model.graph.node for name in node.output if name and name not in told)
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    session = onnxruntime.InferenceSession(
+        probe.SerializeToString(), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=_CPU
+    )
+    del model.graph.value_info[:]
+    for value in session.get_outputs():
+        shape = [size if isinstance(size, int) else 1 for size in value.shape]
+        if value.name in inner:
+            model.graph.value_info.append(onnx.helper.make_tensor_value_info(value.name, _TYPES[value.type], shape))
+    return model
+
+
+_TYPES = {
+    "tensor(float)": onnx.TensorProto.FLOAT,
+    "tensor(float16)": onnx.TensorProto.FLOAT16,
+    "tensor(double)": onnx.TensorProto.DOUBLE,
+    "tensor(int8)": onnx.TensorProto.INT8,
+    "tensor(uint8)": onnx.TensorProto.UINT8,
+    "tensor(int32)": onnx.TensorProto.INT32,
+    "tensor(int64)": onnx.TensorProto.INT64,
+    "tensor(bool)": onnx.TensorProto.BOOL,
+}

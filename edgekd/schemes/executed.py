@@ -1,0 +1,128 @@
+"""A quantized graph as the target executes it: its operators, what each takes there, and how they hang together."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from math import prod
+from pathlib import Path
+
+from onnx import GraphProto, NodeProto, ValueInfoProto
+
+from edgekd.device import DeviceProfile
+from edgekd.latency.graph import NodeCost, summarise
+from edgekd.latency.optimised import optimise
+from edgekd.latency.predictor import milliseconds
+from edgekd.latency.x86 import nanoseconds, per_inference
+from edgekd.this_machine import is_x86
+
+PASSES = ("QuantizeLinear", "DequantizeLinear")
+Price = Callable[[NodeCost], float]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """An optimised graph: its nodes in order and what they work on. `ends` are its inputs and its outputs, `elements`
+    counts those of each tensor, `fixed` is nanoseconds of an inference that no operator takes."""
+
+    nodes: tuple[NodeProto, ...]
+    costs: tuple[NodeCost, ...]
+    price: Price
+    ends: tuple[frozenset[str], frozenset[str]]
+    elements: dict[str, int]
+    fixed: float
+
+    @cached_property
+    def prices(self) -> tuple[float, ...]:
+        """Nanoseconds of every node."""
+        return tuple(self.price(cost) for cost in self.costs)
+
+    @cached_property
+    def total(self) -> float:
+        """Nanoseconds of one inference."""
+        return self.fixed + sum(self.prices)
+
+    def is_int8(self, at: int) -> bool:
+        """Whether a node computes in int8."""
+        return self.costs[at].precision == "int8"
+
+    def source(self, name: str) -> str:
+        """The tensor that an operator wrote, of which `name` is the quantized or dequantized form."""
+        while name in self.maker and self.nodes[self.maker[name]].op_type in PASSES:
+            name = self.nodes[self.maker[name]].input[0]
+        return name
+
+    def pass_price(self, operator: str, name: str) -> float:
+        """Nanoseconds of a QuantizeLinear or DequantizeLinear over a tensor."""
+        count = self.elements.get(name, 1)
+        return self.price(NodeCost("", "quantize", "fp32", 0, 0, count, count, operator))
+
+    @cached_property
+    def maker(self) -> dict[str, int]:
+        """Tensor to the node that writes it."""
+        return {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
+
+    @cached_property
+    def readers(self) -> dict[str, list[int]]:
+        """Tensor to the nodes that read it."""
+        found: dict[str, list[int]] = {}
+        for at, node in enumerate(self.nodes):
+            for name in node.input:
+                found.setdefault(name, []).append(at)
+        return found
+
+
+def execute(model: Path, profile: DeviceProfile, threads: int) -> Executed:
+    """Return what ONNX Runtime on the device makes of a file.
+
+    Raises:
+        BadInput: ONNX Runtime does not load the file, or its work cannot be counted.
+    """
+    x86 = is_x86_profile(profile)
+    # Layout is this processor's: it stands for the device only where both are x86.
+    graph = optimise(model, arm=not x86, layout=x86 and is_x86())
+    names = [node.name for node in graph.graph.node]
+    for at, node in enumerate(graph.graph.node):
+        node.name = str(at)  # the runtime leaves some without a name, and some of one name
+    summary = summarise(graph, optimised=True)
+    kept = [int(cost.name) for cost in summary.nodes]  # without what only constants go into
+    for node, name in zip(graph.graph.node, names, strict=True):
+        node.name = name
+    return Executed(
+        nodes=tuple(graph.graph.node[at] for at in kept),
+        costs=summary.nodes,
+        price=price_on(profile, threads),
+        ends=(_names(graph.graph.input), _names(graph.graph.output)),
+        elements=_elements(graph.graph),
+        fixed=per_inference() if x86 else 0.0,
+    )
+
+
+def price_on(profile: DeviceProfile, threads: int) -> Price:
+    """Return the function from an operator to nanoseconds on a device."""
+    if is_x86_profile(profile):
+        return nanoseconds
+    return partial(_arm_nanoseconds, profile=profile, threads=threads)
+
+
+def is_x86_profile(profile: DeviceProfile) -> bool:
+    """Whether a device has an x86 processor."""
+    return any(one.startswith(("x86", "avx")) for one in profile.isa)
+
+
+def plain_name(name: str) -> str:
+    """The name that a node had before the runtime's passes numbered it anew."""
+    return re.sub(r"(/duplicated|_token_\d+|_nchwc)+$", "", name)
+
+
+def _names(values: Iterable[ValueInfoProto]) -> frozenset[str]:
+    return frozenset(value.name for value in values)
+
+
+def _elements(graph: GraphProto) -> dict[str, int]:
+    values = [*graph.input, *graph.value_info, *graph.output]
+    return {one.name: prod(dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim) for one in values}
+
+
+def _arm_nanoseconds(cost: NodeCost, *, profile: DeviceProfile, threads: int) -> float:
+    return 1e6 * milliseconds(cost, profile.latency, threads)
