@@ -51,7 +51,7 @@ def lightest(usual: Entry, menu: Sequence[Entry], weigh: Weigh, cost: Cost) -> t
             if peaks[index][0] < LIGHTER * min(peaks[0]):
                 peaks[index] += [weigh(entry) for _ in range(PROCESSES - 1)]
         except EdgekdError as error:  # the runtime refused the option, or died of it
-            failed[index] = str(error)
+            failed[index] = str(error).removeprefix(f"{entry.file.absolute()}: ")
     light = [index for index in peaks if index not in failed and max(peaks[index]) < LIGHTER * min(peaks[0])]
     costs: dict[int, Number] = {}
     taken = 0

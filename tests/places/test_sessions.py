@@ -34,7 +34,7 @@ def settle(
     def weigh(entry: Entry) -> float:
         asked.append(key(entry))
         if not left.get(key(entry)):
-            raise EdgekdError("the benchmark process died (SIGSEGV)")
+            raise EdgekdError(f"{entry.file.absolute()}: the benchmark process died (SIGSEGV)")
         values = left[key(entry)]
         return values.pop(0) if len(values) > 1 else values[0]
 
