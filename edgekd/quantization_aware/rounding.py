@@ -13,19 +13,18 @@ from edgekd.quantization_aware.node import Node, Operator
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
 
 
-def round_through(values: torch.Tensor) -> torch.Tensor:
-    """Round half to even, with the gradient of the identity."""
-    return values + (values.round() - values).detach()
-
-
 def codes(values: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, axis: int = 1) -> torch.Tensor:
     """Return clamp(round(values / scale) + zero_point), float32 of the shape of `values`.
 
     `scale` and `zero_point` hold one number, or one per index along `axis`; the type of `zero_point` gives the range.
     """
     low, high = torch.iinfo(zero_point.dtype).min, torch.iinfo(zero_point.dtype).max
-    step, zero = _along(scale, values, axis), _along(zero_point, values, axis).float()
-    return torch.clamp(round_through(values / step) + zero, low, high)
+    scaled = values / _along(scale, values, axis)
+    rounded = scaled.detach().round() + _along(zero_point, values, axis).float()
+    clamped = rounded.clamp(low, high)
+    # Adds exactly zero, and the gradient. Torch's own clamp passes none at the ends in some versions and some in
+    # others, and the usual values + (round - values) gives numbers beside the whole ones.
+    return clamped + torch.where(clamped == rounded, scaled - scaled.detach(), 0.0)
 
 
 def quantize_linear(
