@@ -86,12 +86,18 @@ def _why(graph: Executed, at: int, left: set[str], file: onnx.GraphProto, profil
     read = [made_by[name] for name in (original.input if original else ()) if name in made_by]
     if any(one.op_type != "DequantizeLinear" for one in read):
         return "one of its inputs is not quantized"
-    if is_x86_profile(profile) and profile.numerics.activations == "int8":
+    if is_x86_profile(profile) and _signed(file):
         return "x86 has integer kernels for unsigned activations only"
     several = [one for one in read if sum(one.output[0] in other.input for other in file.node) > 1]
     if several:
         return "what it reads is dequantized once for several readers"
     return "its result is not quantized, or ONNX Runtime does not fuse it so"
+
+
+def _signed(file: onnx.GraphProto) -> bool:
+    """Whether activations are quantized to int8; those of weights and biases are stored so."""
+    points = {node.input[2] for node in file.node if node.op_type == "QuantizeLinear" and len(node.input) > 2}
+    return any(one.name in points and one.data_type == onnx.TensorProto.INT8 for one in file.initializer)
 
 
 def _mend(graph: Executed, at: int) -> str:

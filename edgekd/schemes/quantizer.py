@@ -101,7 +101,16 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     if _foreign(onnx.load(prepared)) - _foreign(clean):
         # The runtime's own operators load nowhere else; the quantizer manages without its optimiser.
         quant_pre_process(raw, prepared, skip_symbolic_shape=True, skip_optimization=True)
+    _name_all(prepared)
     return prepared, notes
+
+
+def _name_all(path: Path) -> None:
+    """Name the nodes that the runtime's passes made: what has no name cannot be told to stay float."""
+    model = onnx.load(path)
+    for at, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{at}"
+    onnx.save(model, path)
 
 
 def _foreign(model: onnx.ModelProto) -> set[str]:
