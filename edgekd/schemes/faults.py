@@ -35,11 +35,15 @@ class Fault(Record):
 def find_faults(graph: Executed, quantized: Path, profile: DeviceProfile) -> tuple[Fault, ...]:
     """Return the nodes beside which something was left, most expensive first."""
     file = onnx.load(quantized, load_external_data=False).graph
+    known = {node.name for node in file.node}
+    neighbours = {at: _neighbours(graph, at, known) for at in range(len(graph.nodes))}
     beside: dict[int, list[int]] = defaultdict(list)
-    for at in range(len(graph.nodes)):
-        for neighbour in _neighbours(graph, at, {node.name for node in file.node}):
+    parts: dict[int, float] = defaultdict(float)
+    for at, there in neighbours.items():
+        for neighbour in there:
             beside[neighbour].append(at)
-    found = [_fault(graph, at, left, file, profile) for at, left in beside.items()]
+            parts[neighbour] += graph.prices[at] / len(there) / graph.total
+    found = [_fault(graph, at, left, share=parts[at], file=file, profile=profile) for at, left in beside.items()]
     return tuple(sorted((one for one in found if one.share >= SMALLEST), key=lambda one: (-one.share, one.node)))
 
 
@@ -55,22 +59,19 @@ def _neighbours(graph: Executed, at: int, known: set[str]) -> list[int]:
     return [one for one in graph.readers.get(node.output[0], []) if graph.nodes[one].op_type not in PASSES]
 
 
-def _fault(graph: Executed, at: int, left: list[int], file: onnx.GraphProto, profile: DeviceProfile) -> Fault:
+def _fault(
+    graph: Executed, at: int, left: list[int], *, share: float, file: onnx.GraphProto, profile: DeviceProfile
+) -> Fault:
     node = graph.nodes[at]
-    # What stands between two operators is shared by them.
-    share = sum(graph.prices[one] / _shared_by(graph, one) for one in left) / graph.total
+    operators = Counter(graph.nodes[one].op_type for one in left)
     return Fault(
         node=plain_name(node.name) or node.output[0],
         operator=node.op_type,
-        left=dict(sorted(Counter(graph.nodes[one].op_type for one in left).items())),
+        left=dict(sorted(operators.items())),
         share=round(share, 4),
-        why=_why(graph, at, {graph.nodes[one].op_type for one in left}, file, profile),
+        why=_why(graph, at, set(operators), file, profile),
         mend=_mend(graph, at),
     )
-
-
-def _shared_by(graph: Executed, at: int) -> int:
-    return max(1, len(graph.readers.get(graph.nodes[at].output[0], [])) if graph.nodes[at].op_type != PASSES[0] else 1)
 
 
 def _why(graph: Executed, at: int, left: set[str], file: onnx.GraphProto, profile: DeviceProfile) -> str:
