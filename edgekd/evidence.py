@@ -18,7 +18,7 @@ from edgekd.latency.predictor import predict
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.calibration import CalibrationData, check_calibration
-from edgekd.schemes.oracle import float_blocks, judge_fusion
+from edgekd.schemes.oracle import judge_fusion
 from edgekd.tasks.task import Task, score_of
 from edgekd.workspace import file_sha256
 
@@ -86,7 +86,7 @@ def scorer(data: Path, loaded: Path, task: Task, preprocessing: Preprocessing, *
 
 def blocks_better_float(path: Path, *, model: Path, profile: DeviceProfile) -> tuple[str, ...]:
     """Nodes of an int8 file that had better be float on a device, `model` being the float file."""
-    return float_blocks(judge_fusion(model, path, profile))
+    return judge_fusion(model, path, profile).leave_float
 
 
 def estimated_ms(graph: ModelProto, *, profile: DeviceProfile) -> float:

@@ -25,7 +25,8 @@ class FusionVerdict(Record):
 
     `left` counts what quantization left in the optimised graph and the products that stayed float (`float_products`).
     `leave_float` names the nodes that had better stay float, in the quantized file's names as `nodes_to_exclude` takes
-    them, and `mended` is the ratio predicted then. Names are as the model file has them, not escaped.
+    them, and `mended` is the ratio predicted then, roughly: judge the file that comes of it anew. Names are as the
+    model file has them, not escaped.
     """
 
     pays: bool

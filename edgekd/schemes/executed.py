@@ -10,7 +10,7 @@ from pathlib import Path
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from edgekd.device import DeviceProfile
-from edgekd.latency.graph import NodeCost, summarise
+from edgekd.latency.graph import NodeCost, Precision, summarise
 from edgekd.latency.optimised import optimise
 from edgekd.latency.predictor import milliseconds
 from edgekd.latency.x86 import nanoseconds, per_inference
@@ -22,14 +22,15 @@ Price = Callable[[NodeCost], float]
 
 @dataclass(frozen=True)
 class Executed:
-    """An optimised graph: its nodes in order and what they work on. `ends` are its inputs and its outputs, `elements`
-    counts those of each tensor, `fixed` is nanoseconds of an inference that no operator takes."""
+    """An optimised graph: its nodes in order and what they work on. `ends` are its inputs and its outputs, `layout`
+    says that float convolutions work on blocks of channels, `fixed` is nanoseconds that no operator takes."""
 
     nodes: tuple[NodeProto, ...]
     costs: tuple[NodeCost, ...]
     price: Price
     ends: tuple[frozenset[str], frozenset[str]]
-    elements: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
+    layout: bool
     fixed: float
 
     @cached_property
@@ -52,10 +53,16 @@ class Executed:
             name = self.nodes[self.maker[name]].input[0]
         return name
 
-    def pass_price(self, operator: str, name: str) -> float:
-        """Nanoseconds of a QuantizeLinear or DequantizeLinear over a tensor."""
-        count = self.elements.get(name, 1)
-        return self.price(NodeCost("", "quantize", "fp32", 0, 0, count, count, operator))
+    def pass_price(self, operator: str, name: str, float_node: int | None) -> float:
+        """Nanoseconds of turning a tensor by a QuantizeLinear or DequantizeLinear beside a node that is float."""
+        shape = self.shapes.get(name, ())
+        kinds: list[tuple[str, Precision, str]] = [("quantize", "fp32", operator)]
+        convolution = float_node is not None and self.costs[float_node].operator.startswith("conv_")
+        if self.layout and convolution and len(shape) == 4:
+            reorder = "ReorderInput" if operator == "DequantizeLinear" else "ReorderOutput"
+            kinds += [("data_movement", "int8", "Transpose"), ("data_movement", "fp32", reorder)]
+        count = prod(shape)
+        return sum(self.price(NodeCost("", kind, how, 0, 0, count, count, type_)) for kind, how, type_ in kinds)
 
     @cached_property
     def maker(self) -> dict[str, int]:
@@ -80,7 +87,8 @@ def execute(model: Path, profile: DeviceProfile, threads: int) -> Executed:
     """
     x86 = is_x86_profile(profile)
     # Layout is this processor's: it stands for the device only where both are x86.
-    graph = optimise(model, arm=not x86, layout=x86 and is_x86())
+    layout = x86 and is_x86()
+    graph = optimise(model, arm=not x86, layout=layout)
     names = [node.name for node in graph.graph.node]
     for at, node in enumerate(graph.graph.node):
         node.name = str(at)  # the runtime leaves some without a name, and some of one name
@@ -93,7 +101,8 @@ def execute(model: Path, profile: DeviceProfile, threads: int) -> Executed:
         costs=summary.nodes,
         price=price_on(profile, threads),
         ends=(_names(graph.graph.input), _names(graph.graph.output)),
-        elements=_elements(graph.graph),
+        shapes=_shapes(graph.graph),
+        layout=layout,
         fixed=per_inference() if x86 else 0.0,
     )
 
@@ -119,9 +128,9 @@ def _names(values: Iterable[ValueInfoProto]) -> frozenset[str]:
     return frozenset(value.name for value in values)
 
 
-def _elements(graph: GraphProto) -> dict[str, int]:
+def _shapes(graph: GraphProto) -> dict[str, tuple[int, ...]]:
     values = [*graph.input, *graph.value_info, *graph.output]
-    return {one.name: prod(dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim) for one in values}
+    return {one.name: tuple(dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim) for one in values}
 
 
 def _arm_nanoseconds(cost: NodeCost, *, profile: DeviceProfile, threads: int) -> float:

@@ -22,11 +22,15 @@ _ACTIVATIONS = {"Elu", "Erf", "Gelu", "HardSwish", "Mish", "QuickGelu", "Selu", 
 def find_faults(graph: Executed, quantized: Path, profile: DeviceProfile) -> tuple[Fault, ...]:
     """Return the nodes beside which something was left, most expensive first."""
     file = onnx.load(quantized, load_external_data=False).graph
+    known = {node.name for node in file.node}
+    neighbours = {at: _neighbours(graph, at, known) for at in range(len(graph.nodes))}
     beside: dict[int, list[int]] = defaultdict(list)
-    for at in range(len(graph.nodes)):
-        for neighbour in _neighbours(graph, at, {node.name for node in file.node}):
+    parts: dict[int, float] = defaultdict(float)
+    for at, there in neighbours.items():
+        for neighbour in there:
             beside[neighbour].append(at)
-    found = [_fault(graph, at, left, file, profile) for at, left in beside.items()]
+            parts[neighbour] += graph.prices[at] / len(there) / graph.total
+    found = [_fault(graph, at, left, share=parts[at], file=file, profile=profile) for at, left in beside.items()]
     return tuple(sorted((one for one in found if one.share >= SMALLEST), key=lambda one: (-one.share, one.node)))
 
 
@@ -42,22 +46,19 @@ def _neighbours(graph: Executed, at: int, known: set[str]) -> list[int]:
     return [one for one in graph.readers.get(node.output[0], []) if graph.nodes[one].op_type not in PASSES]
 
 
-def _fault(graph: Executed, at: int, left: list[int], file: onnx.GraphProto, profile: DeviceProfile) -> Fault:
+def _fault(
+    graph: Executed, at: int, left: list[int], *, share: float, file: onnx.GraphProto, profile: DeviceProfile
+) -> Fault:
     node = graph.nodes[at]
-    # What stands between two operators is shared by them.
-    share = sum(graph.prices[one] / _shared_by(graph, one) for one in left) / graph.total
+    operators = Counter(graph.nodes[one].op_type for one in left)
     return Fault(
         node=plain_name(node.name) or node.output[0],
         operator=node.op_type,
-        left=dict(sorted(Counter(graph.nodes[one].op_type for one in left).items())),
+        left=dict(sorted(operators.items())),
         share=round(share, 4),
-        why=_why(graph, at, {graph.nodes[one].op_type for one in left}, file, profile),
+        why=_why(graph, at, set(operators), file, profile),
         mend=_mend(graph, at),
     )
-
-
-def _shared_by(graph: Executed, at: int) -> int:
-    return max(1, len(graph.readers.get(graph.nodes[at].output[0], [])) if graph.nodes[at].op_type != PASSES[0] else 1)
 
 
 def _why(graph: Executed, at: int, left: set[str], file: onnx.GraphProto, profile: DeviceProfile) -> str:
@@ -73,12 +74,18 @@ def _why(graph: Executed, at: int, left: set[str], file: onnx.GraphProto, profil
     read = [made_by[name] for name in (original.input if original else ()) if name in made_by]
     if any(one.op_type != "DequantizeLinear" for one in read):
         return "one of its inputs is not quantized"
-    if is_x86_profile(profile) and profile.numerics.activations == "int8":
+    if is_x86_profile(profile) and _signed(file):
         return "x86 has integer kernels for unsigned activations only"
     several = [one for one in read if sum(one.output[0] in other.input for other in file.node) > 1]
     if several:
         return "what it reads is dequantized once for several readers"
     return "its result is not quantized, or ONNX Runtime does not fuse it so"
+
+
+def _signed(file: onnx.GraphProto) -> bool:
+    """Whether activations are quantized to int8; those of weights and biases are stored so."""
+    points = {node.input[2] for node in file.node if node.op_type == "QuantizeLinear" and len(node.input) > 2}
+    return any(one.name in points and one.data_type == onnx.TensorProto.INT8 for one in file.initializer)
 
 
 def _mend(graph: Executed, at: int) -> str:

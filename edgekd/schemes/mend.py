@@ -57,8 +57,8 @@ def _passes(graph: Executed) -> Iterator[tuple[int, int, float]]:
             if before is None or {graph.nodes[before].op_type, graph.nodes[at].op_type} & _FLOAT_INSIDE:
                 continue
             if not (graph.is_int8(before) and not graph.is_int8(at) and name == source):
-                yield before, at, graph.pass_price("DequantizeLinear", source)
-            yield at, before, graph.pass_price("QuantizeLinear", source)
+                yield before, at, graph.pass_price("DequantizeLinear", source, at)
+            yield at, before, graph.pass_price("QuantizeLinear", source, before)
 
 
 def _passes_outside(graph: Executed, outside: int) -> Iterator[tuple[int, int, float]]:
@@ -66,8 +66,8 @@ def _passes_outside(graph: Executed, outside: int) -> Iterator[tuple[int, int, f
     inputs, outputs = graph.ends
     for at in _operators(graph):
         for name in {graph.source(name) for name in graph.nodes[at].input} & inputs:
-            yield at, outside, graph.pass_price("QuantizeLinear", name)
+            yield at, outside, graph.pass_price("QuantizeLinear", name, None)
     for name in outputs:
         source = graph.source(name)
         if source in graph.maker and source != name:
-            yield graph.maker[source], outside, graph.pass_price("DequantizeLinear", source)
+            yield graph.maker[source], outside, graph.pass_price("DequantizeLinear", source, None)

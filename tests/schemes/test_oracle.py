@@ -60,7 +60,7 @@ def test_hard_swish_is_at_fault_for_the_pairs_around_it(judged: Callable[..., Fu
     assert verdict.ratio.value > 1.3 * plain.ratio.value
     assert not verdict.pays
     guilty = [fault for fault in verdict.faults if fault.operator == "HardSigmoid"]
-    assert len(guilty) == 4
+    assert len({fault.node for fault in guilty}) == 4
     for fault in guilty:
         assert fault.left == {"DequantizeLinear": 1, "QuantizeLinear": 1}
         assert "no integer kernel for HardSigmoid" in fault.why
@@ -75,6 +75,7 @@ def test_signed_activations_fuse_with_silu_on_arm_but_not_on_x86(judged: Callabl
     x86 = judged(chain(32, nn.SiLU), X86, SIGNED)
     assert x86.left["QuantizeLinear"] > 4 and not x86.pays
     assert x86.left["float_products"] == 4
+    assert any("unsigned" in fault.why for fault in x86.faults)
     assert judged(chain(32, nn.SiLU), X86).ratio.value < 0.5 * x86.ratio.value
 
 
@@ -95,7 +96,7 @@ def test_leaving_the_proposed_nodes_float_costs_what_was_predicted(tmp_path: Pat
     export_onnx(module, torch.from_numpy(INPUTS[:1]), model, max_opset=20, max_ir=10)
     quantize(model, plain, [])
     before = judge_fusion(model, plain, X86)
-    assert before.mended is not None and before.mended < before.ratio.value - 0.02
+    assert before.mended is not None and before.mended < 0.98 * before.ratio.value
     known = {node.name for node in onnx.load(model).graph.node}
     blocks = float_blocks(before)
     assert set(blocks) <= known
