@@ -52,11 +52,6 @@ def judge_fusion(
     )
 
 
-def float_blocks(verdict: FusionVerdict) -> tuple[str, ...]:
-    """The nodes to leave float so that int8 pays; empty where none need to, or where that would not be enough."""
-    return verdict.leave_float if verdict.mended is not None and verdict.mended < 1 - WORTHWHILE else ()
-
-
 def _left(graph: Executed) -> dict[str, int]:
     found = Counter(node.op_type for node in graph.nodes if node.op_type in LEFT)
     products = sum(cost.operator.startswith(PRODUCTS) and cost.precision != "int8" for cost in graph.costs)

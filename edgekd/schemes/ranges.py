@@ -7,6 +7,7 @@ graph and not on how many inputs there are: the activations of one batch, of whi
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -155,7 +156,12 @@ def _sampled(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     flat = values.reshape(-1)
     if flat.size <= _SAMPLES:
         return flat
-    return flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLES)]
+    return flat[_places(flat.size)]
+
+
+@cache
+def _places(size: int) -> npt.NDArray[np.int64]:
+    return np.sort(np.random.default_rng(0).integers(0, size, _SAMPLES))
 
 
 def giving(graph: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

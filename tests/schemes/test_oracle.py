@@ -14,7 +14,7 @@ from edgekd.device import Numerics, load_profile
 from edgekd.errors import UsageError
 from edgekd.exporting.onnx_export import export_onnx
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.oracle import FusionVerdict, float_blocks, judge_fusion
+from edgekd.schemes.oracle import FusionVerdict, judge_fusion
 from edgekd.schemes.table import SCHEMES
 
 ARM, X86 = load_profile("raspberry-pi-5"), load_profile("intel-n100")
@@ -83,7 +83,7 @@ def test_a_file_against_itself_neither_pays_nor_has_faults(tmp_path: Path) -> No
     path = tmp_path / "float.onnx"
     export_onnx(chain(16, nn.ReLU), torch.from_numpy(INPUTS[:1]), path, max_opset=20, max_ir=10)
     verdict = judge_fusion(path, path, ARM)
-    assert (verdict.ratio.value, verdict.pays, verdict.faults, float_blocks(verdict)) == (1.0, False, (), ())
+    assert (verdict.ratio.value, verdict.pays, verdict.faults, verdict.leave_float) == (1.0, False, (), ())
     assert verdict.left == {"float_products": 4}
 
 
@@ -98,7 +98,7 @@ def test_leaving_the_proposed_nodes_float_costs_what_was_predicted(tmp_path: Pat
     before = judge_fusion(model, plain, X86)
     assert before.mended is not None and before.mended < 0.98 * before.ratio.value
     known = {node.name for node in onnx.load(model).graph.node}
-    blocks = float_blocks(before)
+    blocks = before.leave_float
     assert set(blocks) <= known
     narrow_ones = [node.name for node in onnx.load(model).graph.node if node.op_type == "Conv"][4:]
     assert set(narrow_ones) <= set(blocks)
