@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from edgekd.progress import Listener, Tick
+from edgekd.quantization_aware.losses import Loss, Outputs
 
-Outputs = tuple[torch.Tensor, ...]
 Array = npt.NDArray[Any]
-Loss = Callable[[Outputs, Outputs], torch.Tensor]
 Run = Callable[[torch.Tensor], Outputs]
 
 EVALUATIONS = 8
@@ -41,8 +40,8 @@ class Lesson:
 
     steps: int
     best_step: int
-    before: float
-    after: float
+    before_loss: float
+    after_loss: float
     notes: tuple[str, ...]
 
 

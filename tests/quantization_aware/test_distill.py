@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from edgekd.errors import BadInput
 from edgekd.progress import silent
-from edgekd.quantization_aware.distill import QadResult, distill_quantized
+from edgekd.quantization_aware.distill import QadResult, distill_quantized, learning_rate_for
 from edgekd.quantization_aware.interpreter import Interpreter, constants_of
 from edgekd.quantization_aware.losses import classifier_loss, relative_error
 from edgekd.quantization_aware.student import Student
@@ -139,6 +139,12 @@ def test_the_losses_by_hand() -> None:
     assert relative_error((2.0, 8.0))(student, teacher).item() == pytest.approx((0.25 + 0.5) / 2)
     shifted = (teacher[0] + 5.0,)  # probabilities, and not logits, are compared
     assert classifier_loss(shifted, teacher[:1]).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_less_is_amiss_the_smaller_the_learning_rate() -> None:
+    assert learning_rate_for(0.0) == learning_rate_for(-20.0) == 0.3
+    assert learning_rate_for(20.0) == pytest.approx(0.03)
+    assert learning_rate_for(40.0) == pytest.approx(0.003)
 
 
 def test_inputs_that_are_too_few_are_refused(uneven: Files, images: np.ndarray, tmp_path: Path) -> None:
