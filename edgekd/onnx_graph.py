@@ -58,7 +58,8 @@ def tie(model: onnx.ModelProto) -> None:
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     stands_for: dict[str, str] = {}
     for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.name in inner:
+        # Vectors are left: a bias and a zero point of zeros are not the same thing.
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.name in inner or len(tensor.dims) < 2:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         if values.nbytes >= TIED_BYTES:
@@ -102,7 +103,7 @@ def untie(model: onnx.ModelProto) -> None:
     taken: set[str] = set()
     for number, node in enumerate(model.graph.node):
         for at, name in enumerate(node.input):
-            if name in taken and stored[name].ByteSize() >= TIED_BYTES:
+            if name in taken and len(stored[name].dims) > 1 and stored[name].ByteSize() >= TIED_BYTES:
                 node.input[at] = f"{name}_of_{number}"
                 copy = model.graph.initializer.add()
                 copy.CopyFrom(stored[name])

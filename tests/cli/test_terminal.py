@@ -110,7 +110,7 @@ def test_progress_and_log_lines_hold_no_control_characters(capsys: pytest.Captur
     lines = capsys.readouterr().err.split("\n")
     assert len(lines) == 4
     assert all(c.isprintable() for line in lines for c in line)
-    assert lines[0].startswith("[1/8] load")
+    assert lines[0].startswith("[1/9] load")
     assert lines[2].startswith("      found conv")
 
 

@@ -56,6 +56,7 @@ def quantized(
     *,
     preprocessing: Preprocessing = HOW,
     data: Path | None = None,
+    schemes: tuple[str, ...] = ("fp32", "int8_dynamic", "int8_static"),
     rungs: tuple[str, ...] = (),
     drop: float | None = None,
 ):
@@ -63,7 +64,7 @@ def quantized(
         folder,
         model=model,
         teacher=model,
-        schemes=("fp32", "int8_dynamic", "int8_static"),
+        schemes=schemes,
         rungs=rungs,
         profile=PI,
         preprocessing=preprocessing,
@@ -331,18 +332,7 @@ def test_a_precision_of_the_device_that_this_machine_lacks_is_said(monkeypatch):
 
 
 def test_a_scheme_that_no_runtime_of_the_device_takes_is_not_written(model, tmp_path):
-    found = quantize(
-        tmp_path,
-        model=model,
-        schemes=("fp32", "bf16"),
-        profile=PI,
-        preprocessing=HOW,
-        data=None,
-        classes=3,
-        calibration_images=64,
-        seed=0,
-        listen=silent,
-    )
+    found = quantized(model, tmp_path, schemes=("fp32", "bf16"))
     assert found.skipped == {"bf16": "ONNX Runtime's CPU build widens bf16 to fp32: half the file, but no faster"}
     assert not (tmp_path / "bf16.onnx").exists()
 
