@@ -93,6 +93,7 @@ def compare(
     min_seconds: float = 4.0,
     max_seconds: float = 60.0,
     level: float = COMPARE_LEVEL,
+    hopeless: float = math.inf,
 ) -> Number:
     """Return what an inference of `candidate` costs relative to one of `baseline`: unit "x", below 1 is cheaper.
 
@@ -103,6 +104,9 @@ def compare(
     and the interval is Student's t over their logarithms. It cannot come from the runs of one process: where the two
     models came to lie in memory makes a difference of half a percent that no further run in that process averages
     out. Raises what `bench` raises.
+
+    Args:
+        hopeless: once the whole interval lies above this ratio, after an even number of processes, no more are run.
     """
     if processes < 2 or processes % 2:
         raise UsageError(
@@ -123,6 +127,8 @@ def compare(
         first, second = result["models"][::turn]
         logs.append(log_ratio(first, second) if single else log_ratio_of_p10(first, second))
         runs += result["runs"]
+        if process % 2 and process > 1 and math.exp(student_interval(logs, level=level)[1]) > hopeless:
+            break
     value, low, high = (math.exp(one) for one in student_interval(logs, level=level))
     return Number(value=value, low=low, high=high, level=level, unit="x", word="measured", place=PLACE, n=runs)
 

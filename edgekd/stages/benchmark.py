@@ -32,6 +32,10 @@ _REFERENCE = Number(value=1.0, low=1.0, high=1.0, unit="x", word="measured", pla
 """What fp32 costs relative to itself."""
 
 
+HOPELESS = 1.1
+"""Cost relative to the other beyond which no more runs are spent on how much slower exactly."""
+
+
 class Contender(Record):
     """A file to be examined under one runtime, with the session options that it runs with on the device. `timed_as` is
     the file timed on the host in its place; `rejected` says why it is listed without being examined."""
@@ -214,6 +218,7 @@ def head_to_head(
         session_b=session_b,
         inputs=inputs,
         min_seconds=seconds,
+        hopeless=HOPELESS,
     )
 
 

@@ -66,7 +66,7 @@ def test_dry_run_prints_the_plan_with_reasons_and_writes_nothing(call, write_mod
     assert "# student: pruned from the teacher to 50 % of its MACs" in out
     assert "# training: with the teacher, and where there are labels once more without; 30 epochs each" in out
     assert "# batch size: 128" in out
-    assert "# schemes: fp32, int8_dynamic, int8_weights, int8_static, int8_fused\n# runtimes: onnxruntime" in out
+    assert "# schemes: fp32, fp16, int8_dynamic, int8_weights, int8_static, int8_fused\n# runtimes: onnxruntime" in out
     zero = call("compress", "m.onnx", "--target", "pi-zero-2", "--data", "images", "--dry-run")[1]
     assert "# runtimes: onnxruntime\n# runtimes left out: openvino (not on raspberry-pi-zero-2-w)" in zero
     assert re.search(r"run folder runs/m-raspberry-pi-5-[0-9a-f]{8}", out)
