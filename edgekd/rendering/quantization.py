@@ -19,9 +19,7 @@ def climbed(report: Report) -> str:
     if last.inside:
         return f"{first.scheme} kept {_percent(first.score)} {kept}; {last.scheme} mended it, {_percent(last.score)}."
     best = max(steps, key=lambda step: step.score or 0.0)
-    return (
-        f"No scheme kept enough {kept}: {first.scheme} {_percent(first.score)}, {best.scheme} {_percent(best.score)}."
-    )
+    return f"No scheme kept enough {kept}; the best is {best.scheme}, {_percent(best.score)}."
 
 
 def quantization_tables(report: Report) -> tuple[Table, ...]:

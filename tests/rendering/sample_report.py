@@ -13,6 +13,7 @@ import numpy as np
 from edgekd.figures import Bench, Figures, Latency, Memory, Number
 from edgekd.results import BudgetOutcome, Candidate, Curve, Distillation, Parity, Report, SessionTrial, SourceModel
 
+quantization = runpy.run_path(str(Path(__file__).parent / "sample_quantization.py"))
 judgements = runpy.run_path(str(Path(__file__).parent / "sample_judgement.py"))
 
 TARGET = "raspberry-pi-4"
@@ -112,6 +113,8 @@ def sample_report(**changes: Any) -> Report:
         ),
         "distillation": distillation(),
         "judgement": judgements["judged"](),
+        "files": quantization["files"](),
+        "ladder": quantization["ladder"](),
         "parity": (Parity(output="logits", max_abs=4.1e-6, cosine=0.9999998, sqnr_db=118.4),),
         "per_class": {
             name: {"teacher": 0.90 + 0.007 * i, "shipped": 0.90 + 0.007 * i + (-0.021, 0.004, -0.008)[i % 3]}
@@ -148,6 +151,8 @@ def hostile_report() -> Report:
         sessions=(SessionTrial(session={HOSTILE: HOSTILE, "file": HOSTILE}, reason=HOSTILE),),
         budgets=tuple(outcome.model_copy(update={"reason": HOSTILE}) for outcome in report.budgets),
         judgement=judgements["hostile_judgement"](HOSTILE),
+        files=quantization["files"](HOSTILE),
+        ladder=tuple(step.model_copy(update={"reason": HOSTILE}) for step in report.ladder),
         parity=(Parity(output=HOSTILE, max_abs=0.0, cosine=1.0, sqnr_db=99.0),),
         per_class={HOSTILE: {"teacher": 0.9, "shipped": 0.8}},
         latency_by_operator={HOSTILE: 1.0},

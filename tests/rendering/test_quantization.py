@@ -1,0 +1,52 @@
+"""What the report says of int8: the ladder in a sentence, and each figure in its table."""
+
+import runpy
+from pathlib import Path
+
+from edgekd.rendering.markdown import render_markdown
+from edgekd.rendering.quantization import climbed, quantization_tables
+from edgekd.results import Report
+
+sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
+invented = runpy.run_path(str(Path(__file__).parent / "sample_quantization.py"))
+
+
+def report(**changes: object) -> Report:
+    built: Report = sample["sample_report"](**changes)
+    return built
+
+
+def test_the_ladder_in_a_sentence() -> None:
+    assert climbed(report()) == (
+        "int8_static kept 91.10 % of the 92.50 % that were wanted on validation; int8_mixed mended it, 92.88 %."
+    )
+    steps = invented["ladder"]()
+    assert climbed(report(ladder=steps[:1])) == ""  # the first rung was enough, or there were no others
+    assert climbed(report(ladder=steps[:2])) == (
+        "No scheme kept enough of the 92.50 % that were wanted on validation; the best is int8_static, 91.10 %."
+    )
+
+
+def test_every_table_has_its_figures() -> None:
+    ladder, costs, faults, layers = quantization_tables(report())
+    assert [row[0] for row in ladder.rows] == ["int8_static", "int8_corrected", "int8_mixed"]
+    assert [row[3] for row in ladder.rows] == ["too low", "neither of the two helps", "enough"]
+    ((scheme, ratio, pays, left, macs, parameters, floats),) = costs.rows
+    assert (scheme, pays, left) == ("int8_static", "yes", "3 DequantizeLinear, 2 QuantizeLinear")
+    assert (macs, parameters, floats) == ("98 %", "99 %", "1") and ratio.word == "estimated"
+    assert faults.rows[0][:3] == ("layer1.0.act", "HardSwish", "8.3 %")
+    assert [row[0] for row in layers.rows] == ["layer1.0.act", "conv1", "layer1.0.act.kept"]  # the worst first
+    assert [row[3] for row in layers.rows] == ["int8", "int8", "float"]
+
+
+def test_where_nothing_is_known_nothing_is_shown() -> None:
+    bare = report(files=(), ladder=())
+    assert quantization_tables(bare) == () and climbed(bare) == ""
+    assert "How int8 was come by" not in render_markdown(bare)
+
+
+def test_what_shipped_is_what_is_shown() -> None:
+    static = invented["files"]()[1]
+    other = static.model_copy(update={"scheme": "int8_dynamic", "layers": static.layers[1:]})
+    titles = [table.title for table in quantization_tables(report(files=(other, static)))]
+    assert titles[-1] == "Noise by layer, int8_static"
