@@ -28,6 +28,8 @@ from edgekd.places.host import compare
 from edgekd.runtimes import predict_all
 
 TRAIN, HELD_OUT = 256, 128
+SCHEMES = "bf16,int8_dynamic,int8_weights,int8_static,int8_products,int8_fused,int8_nncf"
+"""What competes with fp32. Random weights make scores strict beyond measure, so the ladder stays out of it."""
 EQUAL_DB = 1.0
 GOAL = 1.02
 """The interval of chosen against the best peer of equal fidelity is to reach down to this."""
@@ -118,7 +120,15 @@ def judge(name: str, out: Path) -> dict[str, Any]:
     np.savez(folder / "data.npz", x_train=parts[0], x_val=parts[1], x_test=parts[2])
     run = folder / "run"
     report = edgekd.compress(
-        str(model), data=str(folder / "data.npz"), target="host", student="none", task="generic", out=run
+        str(model),
+        data=str(folder / "data.npz"),
+        target="host",
+        student="none",
+        task="generic",
+        schemes=SCHEMES,
+        rungs="none",
+        budget=("drop=10%",),
+        out=run,
     )
     exact, files = predict_all(model, [parts[2]]), run / "stages" / "quantize"
     chosen = next(one for one in report.candidates if one.chosen)

@@ -167,7 +167,7 @@ class Recipe(Record):
         "auto", CANDIDATES, "Schemes that compete, separated by commas; auto for all that the device can run."
     )
     rungs: str = _option(
-        "int8_corrected,int8_mixed,int8_searched,int8_qad",
+        "int8_products,int8_corrected,int8_mixed,int8_searched,int8_qad",
         CANDIDATES,
         "Schemes tried one after the other while int8_static loses too much score; none for none.",
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from edgekd.quantization import LadderStep
 
-RUNGS = ("int8_static", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
+RUNGS = ("int8_static", "int8_products", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
 """From the cheapest to the dearest."""
 QUANTIZATION_DROP = 0.005
 """Score that int8 may lose on top of fp32 before a further rung is tried, where no `drop` budget says otherwise."""

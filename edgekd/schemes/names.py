@@ -53,5 +53,5 @@ def parse_scheme(name: str, bases: dict[str, Any]) -> Variant | None:
     return Variant(base, settings, method)
 
 
-CALIBRATED = ("int8_static", "int8_fused", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
+CALIBRATED = ("int8_static", "int8_products", "int8_fused", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
 """Bases whose activations are quantized by calibrated ranges."""

@@ -34,6 +34,7 @@ def with_pairs(
     leave_float: Collection[str] = (),
     only: Collection[str] = (),
     operators: Collection[str] = STATIC_OPERATORS,
+    float_outputs: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Return a copy of a prepared float graph with Q/DQ pairs around every operator that has an int8 form.
 
@@ -44,6 +45,7 @@ def with_pairs(
         leave_float: names of nodes that are not quantized.
         only: names of the nodes to quantize; empty means all.
         operators: types of the nodes to quantize.
+        float_outputs: types of those that hand out floats, unless what reads them is quantized.
     """
     bounds = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.ranges.items()}
     quantizer = QDQQuantizer(
@@ -56,7 +58,7 @@ def with_pairs(
         sorted(only),
         sorted({*before_logarithm(graph), *leave_float}),
         list(operators),
-        {},
+        {"OpTypesToExcludeOutputQuantization": list(float_outputs)},
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()

@@ -7,6 +7,7 @@ from edgekd.schemes.int8_dynamic import int8_dynamic
 from edgekd.schemes.int8_fused import int8_fused
 from edgekd.schemes.int8_mixed import int8_mixed
 from edgekd.schemes.int8_nncf import int8_nncf
+from edgekd.schemes.int8_products import int8_products
 from edgekd.schemes.int8_qad import int8_qad
 from edgekd.schemes.int8_searched import int8_searched
 from edgekd.schemes.int8_static import int8_static
@@ -20,6 +21,7 @@ SCHEMES: dict[str, Scheme] = {
     "int8_dynamic": int8_dynamic,
     "int8_weights": int8_weights,
     "int8_static": int8_static,
+    "int8_products": int8_products,
     "int8_fused": int8_fused,
     "int8_corrected": int8_corrected,
     "int8_mixed": int8_mixed,

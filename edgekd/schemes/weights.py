@@ -67,6 +67,12 @@ def parameters(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(one.dims)) for one in model.graph.initializer if one.data_type == onnx.TensorProto.FLOAT)
 
 
+def matrix_share(model: onnx.ModelProto) -> float:
+    """Share of the parameters that matrices and embeddings hold."""
+    matrices = [value for value in weights_read_by(model, PRODUCTS).values() if value.ndim == 2]
+    return sum(value.size for value in matrices) / max(1, parameters(model))
+
+
 def with_stored(model: onnx.ModelProto, stored: Mapping[str, Stored]) -> onnx.ModelProto:
     """Return a copy in which every tensor of `stored` is stored so; each stays one tensor however often it is read."""
     changed = onnx.ModelProto()

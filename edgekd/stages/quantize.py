@@ -39,7 +39,7 @@ from edgekd.workspace import file_sha256, write_atomic
 log = logging.getLogger(__name__)
 
 SIGNAL_INPUTS = 64
-SAME_TENSORS = ("int8_static", "int8_fused", "int8_mixed", "int8_searched", "int8_qad")
+SAME_TENSORS = ("int8_static", "int8_products", "int8_fused", "int8_mixed", "int8_searched", "int8_qad")
 """Schemes whose graph computes the same tensors as the float one, to within noise."""
 
 
@@ -209,7 +209,7 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
         size_kib=round(path.stat().st_size / 1024, 1),
         sqnr_db=signal,
         operators=operators,
-        twin=_write_twin(path),
+        twin=_write_twin(scheme, path, work.profile),
         left_float=result.left_float,
         fusion=None if rejected else _fusion(scheme, path, work),
         share=None if rejected else _share(path, work),
@@ -218,10 +218,10 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
     )
 
 
-def _write_twin(path: Path) -> str | None:
-    """The name of the twin, where one is needed."""
+def _write_twin(scheme: str, path: Path, profile: DeviceProfile) -> str | None:
+    """The name of the twin, where one is needed: for ONNX Runtime alone, of which x86 has fewer kernels than Arm."""
     graph = onnx.load(path)
-    if not needs_twin(graph):
+    if offered(scheme, "onnxruntime", profile) is not None or not needs_twin(graph):
         return None
     twin = path.with_suffix(".twin.onnx")
     write_atomic(twin, to_bytes(unsigned(graph)))
