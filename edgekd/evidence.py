@@ -17,8 +17,10 @@ from edgekd.examine import scored_split
 from edgekd.latency.predictor import predict
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.runtimes import predict_batches
-from edgekd.schemes.calibration import CalibrationData, check_calibration
+from edgekd.schemes.calibration import CalibrationData, RangeTable, check_calibration
 from edgekd.schemes.oracle import judge_fusion
+from edgekd.schemes.quantizer import prepare
+from edgekd.schemes.ranges import graph_digest, read_ranges
 from edgekd.tasks.task import Task, score_of
 from edgekd.workspace import file_sha256
 
@@ -54,6 +56,14 @@ def calibration_inputs(
         teacher_range=None if preprocessing.identity else seen.value_range(),
     )
     return calibration, warnings
+
+
+def stored_ranges(path: Path, model: Path) -> RangeTable:
+    """Read a table of ranges for the float file `model`. Raises BadInput where it is none, or of another graph."""
+    table = read_ranges(path)
+    if table.graph != graph_digest(prepare(model).graph):
+        raise BadInput(f"{path} holds the ranges of another graph than {model.name}; leave --ranges out.")
+    return table
 
 
 def training_inputs(data: Path, preprocessing: Preprocessing) -> CalibrationData:

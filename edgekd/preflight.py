@@ -56,6 +56,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         if path is not None and not Path(path).exists():
             raise BadInput(f"There is no {option} {path}; check the path.")
         _check_function(value)
+    if plan.ranges is not None and not Path(plan.ranges).is_file():
+        raise BadInput(f"There is no --ranges {plan.ranges}; check the path.")
     missing = next((path for path in plan.co_teacher if not Path(path).exists()), None)
     if missing is not None:
         raise BadInput(f"There is no --co-teacher {missing}; check the path.")

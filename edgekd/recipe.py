@@ -171,6 +171,9 @@ class Recipe(Record):
         CANDIDATES,
         "Schemes tried one after the other while int8_static loses too much score; none for none.",
     )
+    ranges: str | None = _option(
+        None, CANDIDATES, "Table of calibrated ranges that an earlier run on the same model kept, to use again."
+    )
     search_time: str = _option("10m", CANDIDATES, "Wall-clock limit of each of these, such as 10m.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
     calibration_images: int = _option(512, CANDIDATES, "Training images that calibrate int8.", ge=1)

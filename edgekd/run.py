@@ -24,7 +24,7 @@ from edgekd.stages.package import Packaged, package
 from edgekd.stages.quantize import Quantized, quantize
 from edgekd.tasks.table import find_task
 from edgekd.units import parse_seconds
-from edgekd.workspace import Finished, Workspace
+from edgekd.workspace import Finished, Workspace, file_sha256
 
 BENCH_SECONDS = 2.0
 DUEL_SECONDS = 8.0
@@ -111,7 +111,7 @@ class Run:
         schemes, rungs = scheme_names(plan.schemes, self.profile), rung_names(plan.rungs)
         drop = next((b.limit for b in parse_budgets(plan.budget) if b.metric == "drop"), None)
         made_from = [exports.digest, schemes, rungs, identity_of_profile(self.profile), plan.calibration_images]
-        made_from += [drop, plan.search_time, plan.seed]
+        made_from += [drop, plan.search_time, plan.seed, file_sha256(Path(plan.ranges)) if plan.ranges else None]
 
         def work(folder: Path) -> Quantized:
             models = {who: exports.folder / model.file for who, model in exports.record.models.items()}
@@ -128,6 +128,7 @@ class Run:
                 loaded=loaded.folder,
                 classes=loaded.record.outputs,
                 calibration_images=plan.calibration_images,
+                ranges=Path(plan.ranges) if plan.ranges else None,
                 drop=drop,
                 seconds=parse_seconds(plan.search_time),
                 seed=plan.seed,

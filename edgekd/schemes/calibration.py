@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekd.errors import BadInput
+from edgekd.record import Record
 
 Inputs = npt.NDArray[Any]
+Method = Literal["minmax", "entropy", "percentile"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 FEW = 64
 RANGE_RATIO = 4.0
@@ -27,6 +30,19 @@ _NAMED = 5
 
 def _as_they_are(inputs: Inputs) -> Inputs:
     return inputs
+
+
+class RangeTable(Record):
+    """The lowest and highest value of every float tensor, as a method bounds them.
+
+    `graph` and `data` are the SHA-256 of what the ranges were found with; `inputs` is how many there were.
+    """
+
+    method: Method
+    graph: str
+    data: str
+    inputs: int
+    ranges: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,14 @@ class CalibrationData:
     chosen: rows of it to use, in this order; None means all.
     prepare: turns some of them into what the model gets, float32 or int64 (some, ...).
     tables: folder that keeps the ranges found with them.
+    given: ranges that an earlier run found, taken where they are of the graph that is asked for.
     """
 
     source: Inputs
     chosen: npt.NDArray[np.integer] | None = None
     prepare: Callable[[Inputs], Inputs] = _as_they_are
     tables: Path | None = None
+    given: RangeTable | None = None
 
     def __len__(self) -> int:
         return len(self.source) if self.chosen is None else len(self.chosen)

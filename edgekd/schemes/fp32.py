@@ -6,8 +6,7 @@ import onnx
 
 from edgekd.device import Numerics
 from edgekd.onnx_graph import opset_of
-from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.ranges import Method
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.workspace import write_atomic
 

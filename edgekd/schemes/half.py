@@ -11,9 +11,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.quantizer import finish, write_scheme
-from edgekd.schemes.ranges import Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.weights import CONVOLUTIONS, PRODUCTS, Stored, read_float, weights_read_by, with_stored
 

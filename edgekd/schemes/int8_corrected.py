@@ -10,11 +10,11 @@ import onnx
 from edgekd.device import Numerics
 from edgekd.onnx_graph import run_graph
 from edgekd.schemes.bias_correction import corrected
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.equalise import equalised
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, already_integer, finish, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import Method, find_ranges, fixed_batch
+from edgekd.schemes.ranges import find_ranges, fixed_batch
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.signal import worst_sqnr_db
 

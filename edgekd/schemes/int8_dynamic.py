@@ -7,9 +7,8 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 

@@ -13,9 +13,8 @@ import onnx
 
 from edgekd.benchmark_program import import_runtime
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.quantizer import finish, input_shape, refusing, write_scheme
-from edgekd.schemes.ranges import Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 from edgekd.schemes.weights import read_float

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.int8_static import int8_static
-from edgekd.schemes.ranges import Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 
 PASSES = 6

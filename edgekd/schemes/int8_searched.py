@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
 from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
-from edgekd.schemes.ranges import Method, find_ranges
+from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.trials import Ground, attempt, best_trial, graph_of, open_ground, read_trace, smallest_prefix
 

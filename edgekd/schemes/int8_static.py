@@ -4,10 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import Method, find_ranges
+from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
 
 

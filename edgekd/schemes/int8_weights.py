@@ -8,9 +8,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgekd.device import Numerics
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.quantizer import finish, write_scheme
-from edgekd.schemes.ranges import Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.spectrum import before_logarithm
 from edgekd.schemes.weights import PRODUCTS, Stored, parameters, read_float, weights_read_by, with_stored

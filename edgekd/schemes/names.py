@@ -9,7 +9,7 @@ unsigned activations with signed weights, and ranges cut at a percentile.
 from typing import Any, NamedTuple
 
 from edgekd.device import Numerics
-from edgekd.schemes.ranges import Method
+from edgekd.schemes.calibration import Method
 
 _SETTINGS: tuple[dict[str, dict[str, Any]], ...] = (
     {"tensor": {"per_channel": False}, "channel": {"per_channel": True}},

@@ -13,9 +13,9 @@ from edgekd.onnx_graph import to_bytes
 from edgekd.parity import power_ratio_db
 from edgekd.quantization import NodeSignal
 from edgekd.record import Record
-from edgekd.schemes.calibration import CalibrationData, Inputs
+from edgekd.schemes.calibration import CalibrationData, Inputs, RangeTable
 from edgekd.schemes.qdq import with_pairs
-from edgekd.schemes.ranges import RangeTable, fixed_batch, float_tensors, giving, run_batches
+from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches
 from edgekd.schemes.signal import worst_sqnr_db
 
 INPUTS = 32

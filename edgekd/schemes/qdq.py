@@ -11,7 +11,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from edgekd.device import Numerics
-from edgekd.schemes.ranges import RangeTable
+from edgekd.schemes.calibration import RangeTable
 from edgekd.schemes.spectrum import before_logarithm
 
 NO_INTEGER_KERNEL = {

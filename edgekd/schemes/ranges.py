@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,9 @@ from pydantic import ValidationError
 
 from edgekd.errors import BadInput
 from edgekd.onnx_graph import to_bytes
-from edgekd.record import Record
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, Method, RangeTable
 from edgekd.schemes.histogram import THRESHOLDS, add_magnitudes, empty_histogram
 from edgekd.workspace import write_atomic
-
-Method = Literal["minmax", "entropy", "percentile"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 GROUP_MIB = 256
 """Activations that a histogram pass holds at once; a larger tensor is a group of its own."""
@@ -35,26 +31,15 @@ _SAMPLES = 65_536
 which a few more do not move."""
 
 
-class RangeTable(Record):
-    """The lowest and highest value of every float tensor, as a method bounds them.
-
-    `graph` and `data` are the SHA-256 of what the ranges were found with; `inputs` is how many there were.
-    """
-
-    method: Method
-    graph: str
-    data: str
-    inputs: int
-    ranges: dict[str, tuple[float, float]]
-
-
 def find_ranges(graph: onnx.ModelProto, data: CalibrationData, method: Method) -> RangeTable:
     """Return the ranges of a prepared float graph; from the folder `data.tables` where they were found before.
 
     Raises:
         BadInput: a tensor takes infinite values or NaN, or a stored table is not one.
     """
-    digest = hashlib.sha256(to_bytes(graph)).hexdigest()
+    digest = graph_digest(graph)
+    if data.given is not None and (data.given.graph, data.given.method) == (digest, method):
+        return data.given
     kept = data.tables / f"ranges-{method}-{digest[:12]}.json" if data.tables else None
     if kept is not None and kept.is_file():
         table = read_ranges(kept)
@@ -67,6 +52,11 @@ def find_ranges(graph: onnx.ModelProto, data: CalibrationData, method: Method) -
     if kept is not None:
         write_atomic(kept, table.model_dump_json(indent=1).encode("utf-8"))
     return table
+
+
+def graph_digest(graph: onnx.ModelProto) -> str:
+    """SHA-256 of a prepared graph, by which its ranges are known."""
+    return hashlib.sha256(to_bytes(graph)).hexdigest()
 
 
 def read_ranges(path: Path) -> RangeTable:

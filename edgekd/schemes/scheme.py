@@ -10,8 +10,7 @@ import onnx
 from edgekd.device import Numerics
 from edgekd.progress import Listener, silent
 from edgekd.record import Record
-from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.ranges import Method
+from edgekd.schemes.calibration import CalibrationData, Method
 
 
 class SchemeResult(Record):

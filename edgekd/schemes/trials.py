@@ -17,9 +17,9 @@ from edgekd.device import Numerics
 from edgekd.onnx_graph import to_bytes
 from edgekd.progress import Tick
 from edgekd.record import Record
+from edgekd.schemes.calibration import RangeTable
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, finish, refusing
-from edgekd.schemes.ranges import RangeTable
 from edgekd.schemes.scheme import Evidence
 from edgekd.workspace import write_atomic
 

@@ -1,7 +1,7 @@
 """Stage 4: the float model under every scheme; each candidate is loaded and run before it counts."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
-from edgekd.evidence import blocks_better_float, calibration_inputs, estimated_ms, scorer, training_inputs
+from edgekd.evidence import (
+    blocks_better_float,
+    calibration_inputs,
+    estimated_ms,
+    scorer,
+    stored_ranges,
+    training_inputs,
+)
 from edgekd.onnx_graph import to_bytes
 from edgekd.parity import sqnr_db
 from edgekd.preprocessing import Preprocessing, sample_inputs
@@ -82,6 +89,7 @@ def quantize(
     loaded: Path,
     classes: int,
     calibration_images: int,
+    ranges: Path | None = None,
     drop: float | None,
     seconds: float,
     seed: int,
@@ -93,12 +101,14 @@ def quantize(
     machine's kernels want other numbers, `SCHEME.twin.onnx` is written too: it is timed here in the file's place.
 
     Args:
+        ranges: calibrated ranges of an earlier run, taken instead of finding them.
         loaded: the load stage's folder, with what the teacher says of the splits in `data`.
         drop: score that may be lost against the teacher, where the user set that budget.
         seconds: wall time that each rung may take.
 
     Raises:
-        BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled).
+        BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled), or
+            ranges of another graph.
     """
     calibration: CalibrationData | None = None
     evidence: Evidence | None = None
@@ -108,6 +118,8 @@ def quantize(
         calibration, notes = calibration_inputs(
             data, preprocessing, count=calibration_images, classes=classes, seed=seed, tables=folder
         )
+        if ranges is not None:
+            calibration = replace(calibration, given=stored_ranges(ranges, model))
         inputs = calibration.part(0, SIGNAL_INPUTS)
         score = scorer(data, loaded, task, preprocessing, seed=seed)
         evidence = Evidence(

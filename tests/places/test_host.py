@@ -198,3 +198,16 @@ def test_places() -> None:
             parse_place(later)
     with pytest.raises(UsageError, match="no place 'hots'"):
         parse_place("hots")
+
+
+def test_a_comparison_ends_once_the_candidate_is_surely_slower(
+    matmul_chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, programs = host.run_program, []
+    monkeypatch.setattr(host, "run_program", lambda spec: programs.append(spec) or run(spec))
+    light, heavy = matmul_chain("light", count=1), matmul_chain("heavy", count=12)
+    assert compare(light, heavy, min_seconds=0.4, hopeless=1.1).value > 1.1
+    assert len(programs) == 4
+    programs.clear()
+    compare(heavy, light, min_seconds=0.4, hopeless=1.1)
+    assert len(programs) == 8

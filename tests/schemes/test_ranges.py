@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import BadInput
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.evidence import stored_ranges
+from edgekd.schemes.calibration import METHODS, CalibrationData
 from edgekd.schemes.histogram import (
     BINS,
     add_magnitudes,
@@ -21,7 +22,7 @@ from edgekd.schemes.histogram import (
     percentile_threshold,
 )
 from edgekd.schemes.quantizer import prepare
-from edgekd.schemes.ranges import METHODS, find_ranges
+from edgekd.schemes.ranges import find_ranges
 
 
 def two_step(path: Path, factor: float = 2.0, batch: int | str = "batch") -> Path:
@@ -138,7 +139,7 @@ MEASURE = """
 import sys, numpy as np
 from pathlib import Path
 from functools import partial
-from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.calibration import CalibrationData, METHODS
 from edgekd.schemes.quantizer import prepare
 from edgekd.schemes.ranges import find_ranges
 from edgekd.benchmark_program import peak_kib
@@ -175,3 +176,22 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, method: 
     few, many = peak(20), peak(1000)
     kept_whole = 980 * 2 * 64 * 64 * 64 * 4 / 1024  # what holding every activation would add, in KiB
     assert many - few < kept_whole / 40
+
+
+def test_given_ranges_are_taken_where_they_are_of_the_graph(tmp_path: Path) -> None:
+    prepared = prepare(two_step(tmp_path / "m.onnx"))
+    table = find_ranges(prepared.graph, CalibrationData(inputs()), "minmax")
+    other = CalibrationData(9 * inputs(), given=table)
+    assert find_ranges(prepared.graph, other, "minmax") is table
+    assert find_ranges(prepared.graph, other, "percentile").ranges["scaled"] != table.ranges["scaled"]
+    changed = prepare(two_step(tmp_path / "other.onnx", factor=3.0))
+    assert find_ranges(changed.graph, other, "minmax").ranges["scaled"][1] == pytest.approx(27 * inputs().max())
+
+
+def test_stored_ranges_of_another_graph_are_refused(tmp_path: Path) -> None:
+    model = two_step(tmp_path / "m.onnx")
+    find_ranges(prepare(model).graph, CalibrationData(inputs(), tables=tmp_path), "minmax")
+    (kept,) = tmp_path.glob("ranges-*.json")
+    assert stored_ranges(kept, model).inputs == 500
+    with pytest.raises(BadInput, match=r"ranges of another graph than other\.onnx"):
+        stored_ranges(kept, two_step(tmp_path / "other.onnx", factor=3.0))
