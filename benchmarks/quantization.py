@@ -161,7 +161,7 @@ def judge(name: str, out: Path) -> dict[str, Any]:
 
 
 def options_of(session: dict[str, Any]) -> dict[str, Any]:
-    """A candidate's options without the number of threads, which is one here, and the file in the runtime's own format."""
+    """A candidate's options without threads, of which there is one here, and without the runtime's own format."""
     return {key: value for key, value in session.items() if key not in ("threads", "file")}
 
 
