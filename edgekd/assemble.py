@@ -79,6 +79,7 @@ def assemble_report(facts: RunFacts) -> Report:
         },
         candidates=tuple(chosen if c.chosen else c for c in facts.choice.candidates),
         files=facts.quantized.files,
+        skipped=facts.quantized.skipped,
         ladder=facts.quantized.ladder,
         sessions=facts.configured.trials,
         budgets=outcomes,
@@ -148,7 +149,6 @@ def _warnings(facts: RunFacts) -> tuple[str, ...]:
     return (
         *facts.loaded.notes,
         *facts.quantized.notes,
-        *(f"{scheme} does not apply: {reason}" for scheme, reason in facts.quantized.skipped.items()),
         *facts.choice.warnings,
         *(f"the benchmark here was disturbed: {what}" for what in disturbed),
     )

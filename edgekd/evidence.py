@@ -1,7 +1,7 @@
 """What the data say about quantization: calibration inputs, and validation scores of files."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from edgekd.runtimes import predict_batches
 from edgekd.schemes.calibration import CalibrationData, RangeTable, check_calibration
 from edgekd.schemes.oracle import judge_fusion
 from edgekd.schemes.quantizer import prepare
-from edgekd.schemes.ranges import graph_digest, read_ranges
+from edgekd.schemes.ranges import float_tensors, graph_digest, read_ranges
 from edgekd.tasks.task import Task, score_of
 from edgekd.workspace import file_sha256
 
@@ -58,11 +58,24 @@ def calibration_inputs(
     return calibration, warnings
 
 
-def stored_ranges(path: Path, model: Path) -> RangeTable:
-    """Read a table of ranges for the float file `model`. Raises BadInput where it is none, or of another graph."""
+def stored_ranges(path: Path, model: Path, *, used: Collection[str]) -> RangeTable:
+    """Read a table of ranges for the float file `model`; `used` are the methods of the schemes that compete.
+
+    Raises:
+        BadInput: it is no such table, of another graph or method, or a range of it is no range.
+    """
     table = read_ranges(path)
-    if table.graph != graph_digest(prepare(model).graph):
+    graph = prepare(model).graph
+    if table.graph != graph_digest(graph):
         raise BadInput(f"{path} holds the ranges of another graph than {model.name}; leave --ranges out.")
+    if table.method not in used:
+        raise BadInput(f"{path} holds ranges by {table.method}, and no scheme that competes takes them so; name one.")
+    missing = sorted(set(float_tensors(graph)) - set(table.ranges))
+    if missing:
+        raise BadInput(f"{path} has no range of tensor {missing[0][:80]!r}; leave --ranges out.")
+    wrong = next((name for name, (low, high) in table.ranges.items() if not -np.inf < low <= high < np.inf), None)
+    if wrong is not None:
+        raise BadInput(f"{path}: the range of tensor {wrong[:80]!r} is none; leave --ranges out.")
     return table
 
 

@@ -84,13 +84,16 @@ def code_hashes(plan: Recipe) -> dict[str, str]:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that are installed and may change a result."""
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    versions = {name: version_of(name) for name in _LIBRARIES}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def version_of(library: str) -> str | None:
+    """Its version, or None where it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _with_imports(path: Path, seen: set[Path]) -> set[Path]:

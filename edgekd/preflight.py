@@ -36,7 +36,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
     parse_budgets(plan.budget)
     scheme_names(plan.schemes)
     rung_names(plan.rungs)
-    parse_seconds(plan.search_time)
+    parse_seconds(plan.search_time, "--search-time")
     runtime_names(plan.runtimes)
     if plan.time is not None:
         parse_seconds(plan.time)

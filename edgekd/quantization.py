@@ -72,6 +72,7 @@ class SchemeFile(Record):
     """One scheme's file, and what was found out about it.
 
     twin: the file timed on the host in its place.
+    notes: what the scheme found, in sentences.
     left_float: nodes that the scheme left as they were, though they have an int8 form.
     fusion: what its int8 is predicted to cost on the target; None where it has none, or that cannot be counted.
     layers: signal to noise at each node that both graphs have, in their order; empty where that cannot be told.
@@ -85,6 +86,7 @@ class SchemeFile(Record):
     sqnr_db: float | None = None
     operators: dict[str, int] = {}
     twin: str | None = None
+    notes: tuple[str, ...] = ()
     left_float: tuple[str, ...] = ()
     fusion: FusionVerdict | None = None
     share: Share | None = None

@@ -164,7 +164,9 @@ class Recipe(Record):
     )
 
     schemes: str = _option(
-        "auto", CANDIDATES, "Schemes that compete, separated by commas; auto for all that the device can run."
+        "auto",
+        CANDIDATES,
+        "Schemes that compete, separated by commas; auto: all that the device runs, bar the rungs.",
     )
     rungs: str = _option(
         "int8_products,int8_corrected,int8_mixed,int8_searched,int8_qad",

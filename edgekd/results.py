@@ -139,6 +139,8 @@ class Report(Record):
     candidates: tuple[Candidate, ...]
     files: tuple[SchemeFile, ...] = ()
     """What every scheme wrote, whatever runs it."""
+    skipped: dict[str, str] = {}
+    """Scheme to the reason why it does not apply."""
     ladder: tuple[LadderStep, ...] = ()
     """int8 schemes of rising effort, as far as they were tried."""
     sessions: tuple[SessionTrial, ...] = ()

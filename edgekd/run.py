@@ -8,12 +8,13 @@ from edgekd.device import DeviceProfile
 from edgekd.examine import write_one_input
 from edgekd.figures import Number
 from edgekd.following import Follower
-from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers
+from edgekd.identity import code_hashes, identity_of_inputs, identity_of_profile, identity_of_teachers, version_of
 from edgekd.places.environment import environment
 from edgekd.preflight import rung_names, runtime_names, scheme_names
 from edgekd.progress import Listener, Tick
 from edgekd.recipe import TRAINING_FIELDS, Recipe
 from edgekd.results import Candidate
+from edgekd.runtimes import RUNTIMES
 from edgekd.stages.benchmark import Benchmarked, benchmark, contend, head_to_head
 from edgekd.stages.choose import Choice, choose
 from edgekd.stages.configure import Configured, configure
@@ -111,6 +112,8 @@ class Run:
         schemes, rungs = scheme_names(plan.schemes, self.profile), rung_names(plan.rungs)
         drop = next((b.limit for b in parse_budgets(plan.budget) if b.metric == "drop"), None)
         made_from = [exports.digest, schemes, rungs, identity_of_profile(self.profile), plan.calibration_images]
+        runtimes = runtime_names(plan.runtimes)
+        made_from += [runtimes, [RUNTIMES[name].available() for name in runtimes], version_of("nncf")]
         made_from += [drop, plan.search_time, plan.seed, file_sha256(Path(plan.ranges)) if plan.ranges else None]
 
         def work(folder: Path) -> Quantized:
@@ -120,6 +123,7 @@ class Run:
                 model=models[exports.record.shipped],
                 teacher=models["teacher"],
                 schemes=schemes,
+                runtimes=runtimes,
                 rungs=rungs,
                 profile=self.profile,
                 preprocessing=loaded.record.preprocessing,

@@ -11,10 +11,10 @@ SHARES = {"%": 0.01}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def parse_seconds(text: str) -> float:
-    """Return the seconds of "90s", "20m", "1.5h" or "1h30m". Raises UsageError."""
+def parse_seconds(text: str, option: str = "--time") -> float:
+    """Return the seconds of "90s", "20m", "1.5h" or "1h30m". Raises UsageError that names the option."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
     total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text.strip() or not total:
-        raise UsageError(f"--time {text!r} is no length of time; write it like 90s, 20m or 1h30m")
+        raise UsageError(f"{option} {text!r} is no length of time; write it like 90s, 20m or 1h30m")
     return total

@@ -15,17 +15,21 @@ def climbed(report: Report) -> str:
     if len(steps) < 2:
         return ""
     last, first = steps[-1], steps[0]
-    kept = f"of the {_percent(first.enough)} that were wanted on validation"
+    wanted = f"of the {_percent(first.enough)} that were wanted on validation"
+    kept = "was broken" if first.score is None else f"kept {_percent(first.score)} {wanted}"
     if last.inside:
-        return f"{first.scheme} kept {_percent(first.score)} {kept}; {last.scheme} mended it, {_percent(last.score)}."
-    best = max(steps, key=lambda step: step.score or 0.0)
-    return f"No scheme kept enough {kept}; the best is {best.scheme}, {_percent(best.score)}."
+        return f"{first.scheme} {kept}; {last.scheme} mended it, {_percent(last.score)}."
+    scored = [step for step in steps if step.score is not None]
+    if not scored:
+        return "Every int8 scheme was broken."
+    best = max(scored, key=lambda step: step.score or 0.0)
+    return f"No scheme kept enough {wanted}; the best is {best.scheme}, {_percent(best.score)}."
 
 
 def quantization_tables(report: Report) -> tuple[Table, ...]:
     """The ladder, what int8 costs on the target, where it breaks off, and noise by layer, as far as there are any."""
     shown = _shown(report)
-    made = [_ladder(report.ladder), _costs(report)]
+    made = [_ladder(report.ladder), _costs(report), _made(report)]
     if shown is not None:
         made += [_faults(shown), _layers(shown)]
     return tuple(table for table in made if table.rows)
@@ -39,15 +43,7 @@ def _shown(report: Report) -> SchemeFile | None:
 
 
 def _ladder(steps: tuple[LadderStep, ...]) -> Table:
-    rows = tuple(
-        (
-            step.scheme,
-            _percent(step.score),
-            _percent(step.enough),
-            step.reason or ("enough" if step.inside else "too low"),
-        )
-        for step in steps
-    )
+    rows = tuple((step.scheme, _percent(step.score), _percent(step.enough), _outcome(step)) for step in steps)
     note = "Schemes of rising effort, tried until one is enough; scores are of at most 2,048 validation samples."
     return Table("The ladder", ("Scheme", "Score", "Enough", "Outcome"), rows, note)
 
@@ -86,6 +82,12 @@ def _cost(file: SchemeFile, fusion: FusionVerdict) -> tuple[Cell, ...]:
         _whole(parameters),
         str(len(file.left_float)),
     )
+
+
+def _made(report: Report) -> Table:
+    rows = [(one.scheme, "; ".join(one.notes)) for one in report.files if one.notes]
+    rows += [(scheme, f"does not apply: {reason}") for scheme, reason in report.skipped.items()]
+    return Table("Notes on schemes", ("Scheme", "What was found"), tuple(rows), "", folded=True)
 
 
 def _faults(file: SchemeFile) -> Table:

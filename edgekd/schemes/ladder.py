@@ -2,23 +2,24 @@
 
 from collections.abc import Callable, Sequence
 
+from edgekd.defaults import DEFAULT_DROP, QUANTIZATION_DROP
 from edgekd.quantization import LadderStep
 
 RUNGS = ("int8_static", "int8_products", "int8_corrected", "int8_mixed", "int8_searched", "int8_qad")
 """From the cheapest to the dearest."""
-QUANTIZATION_DROP = 0.005
-"""Score that int8 may lose on top of fp32 before a further rung is tried, where no `drop` budget says otherwise."""
 
 
-def enough(fp32: float, teacher: float | None, drop: float | None) -> float:
+def enough(fp32: float, teacher: float, drop: float | None) -> float:
     """Return the validation score at which climbing stops.
 
-    With a budget `drop` it is what that leaves of the teacher's score; without, or where fp32 is below that already,
-    `QUANTIZATION_DROP` under fp32.
+    With a budget `drop` it is what that leaves of the teacher's score. Without, it is `QUANTIZATION_DROP` under fp32,
+    but no more under the teacher than `DEFAULT_DROP`, which would not ship. Where fp32 itself is below what is allowed,
+    quantization may cost `QUANTIZATION_DROP` more.
     """
-    if teacher is not None and drop is not None and fp32 >= teacher - drop:
-        return teacher - drop
-    return fp32 - QUANTIZATION_DROP
+    least = teacher - (DEFAULT_DROP if drop is None else drop)
+    if fp32 < least:
+        return fp32 - QUANTIZATION_DROP
+    return least if drop is not None else max(least, fp32 - QUANTIZATION_DROP)
 
 
 def climb(

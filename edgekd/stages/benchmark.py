@@ -14,6 +14,7 @@ from edgekd.errors import BadInput, EdgekdError
 from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored_splits, size_kib, write_one_input
 from edgekd.figures import Figures, Number
 from edgekd.latency.predictor import Prediction
+from edgekd.numerics import is_arm
 from edgekd.places.host import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
@@ -153,9 +154,7 @@ def contend(
             notes.append(f"{runtime} is not installed here, so it did not compete; {RUNTIMES[runtime].install} adds it")
         else:
             for file in files:
-                if reason := offered(file.scheme, runtime, profile):
-                    notes.append(f"{file.scheme} did not compete in {runtime}: {reason}")
-                else:
+                if offered(file.scheme, runtime, profile) is None:
                     contenders.append(_contender(file, runtime, profile))
     return tuple(contenders), (*notes, *_run_otherwise(contenders))
 
@@ -245,7 +244,7 @@ def _candidate(
 
 def _foreign_score(path: Path, profile: DeviceProfile) -> str | None:
     """This machine's architecture, where its kernels for a file's signed activations are not the target's."""
-    foreign = profile.numerics.activations == "int8" and needs_twin(onnx.load(path))
+    foreign = is_arm(profile.isa) and needs_twin(onnx.load(path))
     return platform.machine() if foreign else None
 
 

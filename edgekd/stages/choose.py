@@ -4,14 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 
 from edgekd.budget import Budget, judge
+from edgekd.defaults import DEFAULT_DROP, QUANTIZATION_DROP
 from edgekd.figures import Number
 from edgekd.ranking import ALIKE, alike, cost_of, interval_of, is_measured, unbeaten
 from edgekd.record import Record
 from edgekd.results import Candidate
-from edgekd.schemes.ladder import QUANTIZATION_DROP
 
-DEFAULT_DROP = 0.02
-"""Score that the shipped file may lose against the teacher where no `drop` budget is set: two points."""
 DUELS = 3
 """At most so many are compared with each other directly; each takes about ten seconds."""
 
@@ -81,7 +79,7 @@ def choose(
     winner, won, beaten = _fastest(eligible, missed, validation, duel)
     reasons |= beaten
     reasons[winner.id] = _why_chosen(winner, baseline, lost, missed) + won
-    front = unbeaten(candidates)
+    front = unbeaten([c for c in candidates if c.id not in rejected])
     return Choice(
         candidates=tuple(
             c.model_copy(update={"chosen": c is winner, "reason": reasons[c.id], "pareto": c.id in front})

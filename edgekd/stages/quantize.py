@@ -20,8 +20,8 @@ from edgekd.evidence import (
     stored_ranges,
     training_inputs,
 )
+from edgekd.numerics import is_arm
 from edgekd.onnx_graph import to_bytes
-from edgekd.parity import sqnr_db
 from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
 from edgekd.quantization import FusionVerdict, LadderStep, NodeSignal, SchemeFile, Share
@@ -30,14 +30,14 @@ from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.inspect_graph import operators_left
 from edgekd.schemes.ladder import climb, enough
-from edgekd.schemes.names import parse_scheme
+from edgekd.schemes.names import CALIBRATED, parse_scheme
 from edgekd.schemes.noise import accumulated_noise, noise_inputs
 from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
 from edgekd.schemes.oracle import judge_fusion
 from edgekd.schemes.quantizer import prepare
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.share import quantized_share
-from edgekd.schemes.signal import check_signal
+from edgekd.schemes.signal import check_signal, worst_sqnr_db
 from edgekd.schemes.table import SCHEMES
 from edgekd.schemes.twin import needs_twin, unsigned
 from edgekd.tasks.task import Task
@@ -66,6 +66,7 @@ class _Work:
     folder: Path
     model: Path
     profile: DeviceProfile
+    runtimes: tuple[str, ...]
     inputs: npt.NDArray[Any]
     reference: tuple[npt.NDArray[np.float32], ...]
     calibration: CalibrationData | None
@@ -81,6 +82,7 @@ def quantize(
     model: Path,
     teacher: Path,
     schemes: tuple[str, ...],
+    runtimes: tuple[str, ...],
     rungs: tuple[str, ...],
     profile: DeviceProfile,
     preprocessing: Preprocessing,
@@ -97,7 +99,8 @@ def quantize(
 ) -> Quantized:
     """Write `SCHEME.onnx` for each scheme that applies, in the numbers that the device's integer kernels want.
 
-    Where int8_static is among them and loses too much score, the `rungs` are climbed until one does not. Where this
+    Where int8_static is among them and loses too much score, the `rungs` are climbed until one does not, in the variant
+    that the first int8_static is of. What none of `runtimes` may run is skipped. Where this
     machine's kernels want other numbers, `SCHEME.twin.onnx` is written too: it is timed here in the file's place.
 
     Args:
@@ -110,6 +113,8 @@ def quantize(
         BadInput: calibration data that would poison every int8 file (NaN, infinite, constant, wrongly scaled), or
             ranges of another graph.
     """
+    if ranges is not None and data is None:
+        raise BadInput("--ranges is for int8 with calibrated activations, which needs --data; leave it out.")
     calibration: CalibrationData | None = None
     evidence: Evidence | None = None
     notes: tuple[str, ...] = ()
@@ -119,12 +124,12 @@ def quantize(
             data, preprocessing, count=calibration_images, classes=classes, seed=seed, tables=folder
         )
         if ranges is not None:
-            calibration = replace(calibration, given=stored_ranges(ranges, model))
+            calibration = replace(calibration, given=stored_ranges(ranges, model, used=_methods((*schemes, *rungs))))
         inputs = calibration.part(0, SIGNAL_INPUTS)
         score = scorer(data, loaded, task, preprocessing, seed=seed)
         evidence = Evidence(
             score=score,
-            enough=enough(score(model), score(teacher) if drop is not None else None, drop),
+            enough=enough(score(model), score(teacher), drop),
             milliseconds=partial(estimated_ms, profile=profile),
             float_blocks=partial(blocks_better_float, model=model, profile=profile),
             seconds=seconds,
@@ -134,15 +139,17 @@ def quantize(
             seed=seed,
             listen=listen,
         )
-    work = _Work(folder, model, profile, inputs, predict_all(model, [inputs]), calibration, evidence)
+    work = _Work(folder, model, profile, runtimes, inputs, predict_all(model, [inputs]), calibration, evidence)
     work.notes.extend(notes)
     for done, scheme in enumerate(schemes):
         listen(Tick("scheme", done, len(schemes), scheme))
         _write(scheme, work)
     steps: tuple[LadderStep, ...] = ()
-    if evidence is not None and "int8_static" in work.files:
+    first = next((scheme for scheme in work.files if scheme.startswith("int8_static")), None)
+    if evidence is not None and first is not None:
+        variant = first.removeprefix("int8_static")
         steps = climb(
-            ("int8_static", *(rung for rung in rungs if rung != "int8_static")),
+            (first, *(f"{rung}{variant}" for rung in rungs if rung != "int8_static")),
             write=partial(_write, work=work),
             score=lambda scheme: evidence.score(folder / work.files[scheme].file),
             enough=evidence.enough,
@@ -154,8 +161,7 @@ def quantize(
 def _write(scheme: str, work: _Work) -> str | None:
     """Write a scheme's file and examine it, unless that was done; return why there is none that may compete."""
     if scheme not in work.files and scheme not in work.skipped:
-        result = _no_runtime(scheme, work.profile) or _apply(scheme, work)
-        work.notes.extend(f"{scheme}: {note}" for note in result.notes)
+        result = _no_runtime(scheme, work) or _apply(scheme, work)
         if result.skipped:
             work.skipped[scheme] = result.skipped
             log.info("%s does not apply: %s", scheme, result.skipped)
@@ -164,15 +170,21 @@ def _write(scheme: str, work: _Work) -> str | None:
     return work.skipped.get(scheme) or work.files[scheme].rejected
 
 
-def _no_runtime(scheme: str, profile: DeviceProfile) -> SchemeResult | None:
+def _able(scheme: str, work: _Work) -> tuple[str, ...]:
+    """Runtimes that compete and may run a scheme on the device."""
+    return tuple(name for name in runs_in(scheme, work.profile) if name in work.runtimes)
+
+
+def _no_runtime(scheme: str, work: _Work) -> SchemeResult | None:
     """Why nothing would run the scheme's file: no runtime of the device may, or it is not installed here."""
-    able = runs_in(scheme, profile)
+    able = _able(scheme, work)
     if any(RUNTIMES[name].available() for name in able):
         return None
     if able:
         reasons = [f"{able[0]} is not installed here; {RUNTIMES[able[0]].install} adds it"]
     else:
-        reasons = [str(offered(scheme, name, profile)) for name in profile.runtimes]
+        there = [name for name in work.profile.runtimes if name in work.runtimes]
+        reasons = [str(offered(scheme, name, work.profile)) for name in there]
     return SchemeResult(scheme=scheme, skipped="; ".join(reasons))
 
 
@@ -202,15 +214,14 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
     Its signal is taken in the first runtime in which it may compete, in the precision that it is run in there.
     """
     path = work.folder / str(result.file)
-    runtime = next(name for name in runs_in(scheme, work.profile) if RUNTIMES[name].available())
+    runtime = next(name for name in _able(scheme, work) if RUNTIMES[name].available())
     options = on_this_machine(session_options(scheme, runtime, work.profile))
     signal: float | None = None
     operators: dict[str, int] = {}
     try:
         said = predict_all(path, [work.inputs], runtime=runtime, options=options)
-        # The worst output's: joined, large numbers such as pixels would drown the noise of small ones.
-        signal = min(sqnr_db(exact, actual) for exact, actual in zip(work.reference, said, strict=True))
-        operators = operators_left(path, arm=work.profile.numerics.activations == "int8")
+        signal = worst_sqnr_db(work.reference, said)
+        operators = operators_left(path, arm=is_arm(work.profile.isa))
         rejected = check_signal(signal)
     except BadInput as error:
         rejected = str(error)
@@ -223,6 +234,7 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
         operators=operators,
         twin=_write_twin(scheme, path, work.profile),
         left_float=result.left_float,
+        notes=result.notes,
         fusion=None if rejected else _fusion(scheme, path, work),
         share=None if rejected else _share(path, work),
         layers=() if rejected else _layers(scheme, path, work),
@@ -231,9 +243,10 @@ def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
 
 
 def _write_twin(scheme: str, path: Path, profile: DeviceProfile) -> str | None:
-    """The name of the twin, where one is needed: for ONNX Runtime alone, of which x86 has fewer kernels than Arm."""
+    """The name of the twin, where one is needed: for Arm and ONNX Runtime, which has fewer kernels on x86."""
     graph = onnx.load(path)
-    if offered(scheme, "onnxruntime", profile) is not None or not needs_twin(graph):
+    elsewhere = not is_arm(profile.isa) or offered(scheme, "onnxruntime", profile) is not None
+    if elsewhere or not needs_twin(graph):
         return None
     twin = path.with_suffix(".twin.onnx")
     write_atomic(twin, to_bytes(unsigned(graph)))
@@ -253,7 +266,7 @@ def _fusion(scheme: str, path: Path, work: _Work) -> FusionVerdict | None:
 
 def _share(path: Path, work: _Work) -> Share | None:
     try:
-        return quantized_share(path, arm=work.profile.numerics.activations == "int8")
+        return quantized_share(path, arm=is_arm(work.profile.isa))
     except BadInput as error:
         log.info("how much of %s is int8 cannot be counted: %s", path.name, error)
         return None
@@ -265,3 +278,9 @@ def _layers(scheme: str, path: Path, work: _Work) -> tuple[NodeSignal, ...]:
         return ()
     graph = prepare(work.model).graph
     return accumulated_noise(graph, onnx.load(path), noise_inputs(graph, work.calibration))
+
+
+def _methods(schemes: tuple[str, ...]) -> frozenset[str]:
+    """Methods of calibration that schemes take their ranges by."""
+    variants = [parse_scheme(scheme, SCHEMES) for scheme in schemes]
+    return frozenset(one.method for one in variants if one is not None and one.base in CALIBRATED)

@@ -27,6 +27,20 @@ def test_the_ladder_in_a_sentence() -> None:
     )
 
 
+def test_a_broken_rung_is_not_a_score() -> None:
+    broken, *others = invented["ladder"]()
+    broken = broken.model_copy(update={"score": None, "reason": "below the floor"})
+    assert climbed(report(ladder=(broken, *others))) == "int8_static was broken; int8_mixed mended it, 92.88 %."
+    assert climbed(report(ladder=(broken, others[0]))) == "Every int8 scheme was broken."
+
+
+def test_notes_and_schemes_that_do_not_apply_have_a_table() -> None:
+    noted = invented["files"]()[1].model_copy(update={"notes": ("3 of 20 layers are float",)})
+    tables = quantization_tables(report(files=(noted,), skipped={"int8_weights": "no matrices"}))
+    (notes,) = [table for table in tables if table.title == "Notes on schemes"]
+    assert notes.rows == (("int8_static", "3 of 20 layers are float"), ("int8_weights", "does not apply: no matrices"))
+
+
 def test_every_table_has_its_figures() -> None:
     ladder, costs, faults, layers = quantization_tables(report())
     assert [row[0] for row in ladder.rows] == ["int8_static", "int8_corrected", "int8_mixed"]

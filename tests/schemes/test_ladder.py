@@ -25,7 +25,8 @@ X86 = Numerics(activations="uint8", per_channel=True, reduce_range=False)
 @pytest.mark.parametrize(
     ("teacher", "drop", "expected"),
     [
-        (0.93, None, 0.915),  # half a point under fp32
+        (0.92, None, 0.915),  # half a point under fp32
+        (0.937, None, 0.917),  # more than two points under the teacher would not ship
         (0.93, 0.02, 0.91),  # what the budget leaves
         (0.95, 0.02, 0.915),  # fp32 is below that already
     ],

@@ -192,6 +192,16 @@ def test_stored_ranges_of_another_graph_are_refused(tmp_path: Path) -> None:
     model = two_step(tmp_path / "m.onnx")
     find_ranges(prepare(model).graph, CalibrationData(inputs(), tables=tmp_path), "minmax")
     (kept,) = tmp_path.glob("ranges-*.json")
-    assert stored_ranges(kept, model).inputs == 500
+    used = {"minmax"}
+    assert stored_ranges(kept, model, used=used).inputs == 500
+    with pytest.raises(BadInput, match="no scheme that competes takes them so"):
+        stored_ranges(kept, model, used={"entropy"})
+    good = json.loads(kept.read_text())
+    for ranges, words in (({"input": [0, 1]}, "no range of tensor"), ({"scaled": [2.0, 1.0]}, "'scaled' is none")):
+        spoiled = {**good["ranges"], **ranges} if "scaled" in ranges else ranges
+        kept.write_text(json.dumps({**good, "ranges": spoiled}))
+        with pytest.raises(BadInput, match=words):
+            stored_ranges(kept, model, used=used)
+    kept.write_text(json.dumps(good))
     with pytest.raises(BadInput, match=r"ranges of another graph than other\.onnx"):
-        stored_ranges(kept, two_step(tmp_path / "other.onnx", factor=3.0))
+        stored_ranges(kept, two_step(tmp_path / "other.onnx", factor=3.0), used=used)

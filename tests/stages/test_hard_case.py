@@ -69,6 +69,7 @@ def climbed(net: HardSwishNet, data: Path, out: Path) -> Quantized:
         model=model,
         teacher=model,
         schemes=("fp32", "int8_static"),
+        runtimes=("onnxruntime",),
         rungs=RUNGS,
         profile=resolve("raspberry-pi-5").profile,
         preprocessing=Preprocessing(height=8, width=8, channels=1, mean=(0.0,), std=(1.0,)),
