@@ -204,7 +204,7 @@ def _quantization(report: Report) -> str:
     for shown in quantization_tables(report):
         parts += _laid_out(shown)
     text = "\n\n".join(part for part in parts if part)
-    return f"## How int8 was come by\n\n{text}" if text else ""
+    return f"## How int8 was made\n\n{text}" if text else ""
 
 
 def _laid_out(shown: Table) -> list[str]:

@@ -1,4 +1,4 @@
-"""How int8 was come by, as sentences and tables of plain cells: the ladder, what pays on the target, noise by layer."""
+"""How int8 was made, as sentences and tables of plain cells: the ladder, what pays on the target, noise by layer."""
 
 from edgekd.quantization import Fault, FusionVerdict, LadderStep, SchemeFile
 from edgekd.rendering.tables import Cell, Table
@@ -15,15 +15,15 @@ def climbed(report: Report) -> str:
     if len(steps) < 2:
         return ""
     last, first = steps[-1], steps[0]
-    wanted = f"of the {_percent(first.enough)} that were wanted on validation"
-    kept = "was broken" if first.score is None else f"kept {_percent(first.score)} {wanted}"
+    wanted = f"{_percent(first.enough)} on validation were wanted"
+    began = "was broken" if first.score is None else f"scored {_percent(first.score)}"
     if last.inside:
-        return f"{first.scheme} {kept}; {last.scheme} mended it, {_percent(last.score)}."
+        return f"{first.scheme} {began} where {wanted}; {last.scheme} mended it, {_percent(last.score)}."
     scored = [step for step in steps if step.score is not None]
     if not scored:
         return "Every int8 scheme was broken."
     best = max(scored, key=lambda step: step.score or 0.0)
-    return f"No scheme kept enough {wanted}; the best is {best.scheme}, {_percent(best.score)}."
+    return f"No int8 scheme was enough where {wanted}; the best is {best.scheme}, {_percent(best.score)}."
 
 
 def quantization_tables(report: Report) -> tuple[Table, ...]:

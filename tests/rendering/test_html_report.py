@@ -89,7 +89,7 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Budgets",
         "Side by side",
         "What was tried",
-        "How int8 was come by",
+        "How int8 was made",
         "What the teacher was worth",
         "Classes",
         "Time and memory",

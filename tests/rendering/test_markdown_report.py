@@ -42,7 +42,7 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Side by side",
         "What was tried",
         "How it is run",
-        "How int8 was come by",
+        "How int8 was made",
         "The ladder",
         "What int8 costs on the target",
         "Where int8_static breaks off",
