@@ -15,7 +15,7 @@ from edgekd.quantization import NodeSignal
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Inputs, RangeTable
 from edgekd.schemes.qdq import with_pairs
-from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches
+from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches, whole_batches
 from edgekd.schemes.signal import worst_sqnr_db
 
 INPUTS = 32
@@ -73,9 +73,12 @@ def layer_noise(
 
 
 def noise_inputs(graph: onnx.ModelProto, data: CalibrationData) -> Inputs:
-    """Return the calibration inputs that noise is measured on: `INPUTS`, or the batch that the graph is fixed to."""
-    batch = fixed_batch(graph)
-    return data.part(0, max(batch, INPUTS // batch * batch))
+    """Return the calibration inputs that noise is measured on: whole batches of the graph, `INPUTS` where that fits.
+
+    Raises:
+        BadInput: the data do not fill a batch.
+    """
+    return data.part(0, whole_batches(graph, data, INPUTS))
 
 
 def accumulated_noise(graph: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Inputs) -> tuple[NodeSignal, ...]:
