@@ -1,5 +1,7 @@
 """Where quantization noise comes from, layer by layer: what each one adds alone, and what has gathered at each."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -37,7 +39,13 @@ class LayerNoise(Record):
 
 
 def layer_noise(
-    graph: onnx.ModelProto, ranges: RangeTable, numerics: Numerics, inputs: Inputs
+    graph: onnx.ModelProto,
+    ranges: RangeTable,
+    numerics: Numerics,
+    inputs: Inputs,
+    *,
+    known: Sequence[LayerNoise] = (),
+    until: Callable[[], bool] | None = None,
 ) -> tuple[LayerNoise, ...]:
     """Quantize one node after the other alone, and return what that does to the outputs, the worst first.
 
@@ -47,16 +55,21 @@ def layer_noise(
     Args:
         graph: a prepared float graph, and `ranges` the ranges of its tensors.
         inputs: (n, ...), n a multiple of the batch that the graph is fixed to.
+        known: what was measured before, which is not measured again.
+        until: asked before each layer; where it says yes, the remaining ones are left out.
     """
     exact = _outputs(graph, inputs)
     counted = _counted(graph)
     sizes = {
         one.name: int(np.prod(one.dims)) for one in graph.graph.initializer if one.data_type == onnx.TensorProto.FLOAT
     }
-    found = []
+    found = list(known)
+    there = {one.node for one in known}
     for node in graph.graph.node:
-        if not node.name:
+        if not node.name or node.name in there:
             continue
+        if until is not None and until():
+            break
         alone = with_pairs(graph, ranges, numerics, only=[node.name, *_removed_behind(node, graph)])
         if not any(one.op_type == "QuantizeLinear" for one in alone.graph.node):
             continue
