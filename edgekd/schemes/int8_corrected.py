@@ -9,6 +9,7 @@ import onnx
 
 from edgekd.device import Numerics
 from edgekd.onnx_graph import run_graph
+from edgekd.parity import worst_sqnr_db
 from edgekd.schemes.bias_correction import corrected
 from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.equalise import equalised
@@ -16,7 +17,6 @@ from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, already_integer, finish, prepare, refusing, write_scheme
 from edgekd.schemes.ranges import find_ranges, whole_batches
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.schemes.signal import worst_sqnr_db
 
 COMPARED = 64
 """Calibration inputs on which the ways are compared; where there are twice as many, biases come from the others."""

@@ -12,13 +12,12 @@ from edgekd.errors import BadInput
 from edgekd.latency.operators import macs
 from edgekd.latency.wiring import Wiring, wire
 from edgekd.onnx_graph import to_bytes
-from edgekd.parity import power_ratio_db
+from edgekd.parity import power_ratio_db, worst_sqnr_db
 from edgekd.quantization import NodeSignal
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Inputs, RangeTable
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches, whole_batches
-from edgekd.schemes.signal import worst_sqnr_db
 
 INPUTS = 32
 REMOVED = ("Clip", "Relu")
