@@ -36,6 +36,14 @@ def sqnr_db(reference: Array, actual: Array) -> float:
     return power_ratio_db(signal_power, noise_power)
 
 
+def worst_sqnr_db(reference: Sequence[Array], actual: Sequence[Array]) -> float:
+    """Signal to quantization noise, in decibels, of the worst output.
+
+    Not of all joined: large numbers such as pixels would drown the noise of small ones.
+    """
+    return min(sqnr_db(exact, said) for exact, said in zip(reference, actual, strict=True))
+
+
 def power_ratio_db(signal: float, noise: float) -> float:
     """Ratio of two powers in decibels, within -200 to 200; 200 without noise, -200 where one is not finite."""
     if not (math.isfinite(signal) and math.isfinite(noise)):

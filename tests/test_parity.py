@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekd.errors import BadInput
-from edgekd.parity import check_every_output, check_parity, compare_outputs, cosine, sqnr_db
+from edgekd.parity import check_every_output, check_parity, compare_outputs, cosine, sqnr_db, worst_sqnr_db
 
 
 def test_signal_to_noise_by_hand() -> None:
     # signal 3^2 + 4^2 = 25, noise 0.3^2 + 0.4^2 = 0.25: a ratio of 100 is 20 dB
     assert sqnr_db(np.array([3.0, 4.0]), np.array([3.3, 3.6])) == pytest.approx(20.0)
+
+
+def test_the_worst_output_counts_and_not_the_largest() -> None:
+    # 20 dB as above, beside pixels at 60 dB that would hide it
+    said = [np.array([3.3, 3.6]), np.array([1001.0])]
+    assert worst_sqnr_db([np.array([3.0, 4.0]), np.array([1000.0])], said) == pytest.approx(20.0)
 
 
 def test_signal_to_noise_at_its_ends() -> None:

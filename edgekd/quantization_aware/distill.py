@@ -1,5 +1,6 @@
 """Quantization-aware distillation: the float model teaches its int8 file, on the very graph that ships."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from edgekd.errors import BadInput
 from edgekd.formats.onnx_teacher import OnnxTeacher
 from edgekd.formats.outputs import outputs_of
 from edgekd.onnx_graph import to_bytes
-from edgekd.parity import sqnr_db
+from edgekd.parity import worst_sqnr_db
 from edgekd.progress import Listener
 from edgekd.quantization_aware.interpreter import constants_of
 from edgekd.quantization_aware.losses import Loss, classifier_loss, relative_error
@@ -68,18 +69,21 @@ def distill_quantized(
     seed: int,
     seconds: float | None,
     listen: Listener,
+    plan: Path | None = None,
 ) -> QadResult:
     """Train the int8 file `quantized` to say what `float_model` says, and write the best found to `out`, whole.
 
     Trained are weights, biases and the scales of activations; nodes, scales of weights, zero points and types stay. The
     same seed, files, inputs and number of threads give the same bytes, unless the time limit `seconds` cuts the steps
-    short.
+    short; then also, with the same `plan`.
 
     Args:
         inputs: what to train on, as the model gets it, (n, ...); an array or a memory map. Labels are not needed.
         held_out: what to judge by, (m, ...); evaluated often, so a few hundred are enough.
-        classifier: the only output holds logits, of which probabilities count and not the values.
+        classifier: an only output holds logits, of which probabilities count and not the values. Where there are
+            several outputs, the values of all of them count.
         learning_rate: in steps of 1/127 of each tensor's range; by default what `learning_rate_for` says.
+        plan: file that keeps the number of steps that fit into `seconds`, so that another run takes as many.
 
     Raises:
         BadInput: an operator that has no form with gradients, inputs that do not fit or are too few, or outputs of the
@@ -92,11 +96,11 @@ def distill_quantized(
         size = student.graph.batch or 1
         _check_inputs(size, inputs, held_out)
         reference = predict_all(float_model, [held_out])
-        before = _worst_db(reference, predict_all(quantized, [held_out]))
+        before = worst_sqnr_db(reference, predict_all(quantized, [held_out]))
         lesson = teach(
             student,
             _teacher(float_model, original),
-            classifier_loss if classifier else _error_of(reference),
+            classifier_loss if classifier and len(reference) == 1 else _error_of(reference),
             inputs=inputs[: len(inputs) // size * size],
             held_out=held_out[: len(held_out) // size * size],
             course=Course(
@@ -105,15 +109,16 @@ def distill_quantized(
                 learning_rate=learning_rate_for(before) if learning_rate is None else learning_rate,
                 seed=seed,
                 seconds=seconds,
+                plan=plan,
             ),
             listen=listen,
         )
         trained = with_constants(model, student.current()) if lesson.best_step else model
-    write_atomic(out, to_bytes(trained))
+    after = _write_what_runs(out, trained, reference, held_out)
     return QadResult(
         file=out.name,
         before_db=before,
-        after_db=_worst_db(reference, predict_all(out, [held_out])),
+        after_db=after,
         seconds=time.monotonic() - started,
         **asdict(lesson),
     )
@@ -142,8 +147,15 @@ def _check_inputs(size: int, *given: Array) -> None:
             )
 
 
-def _worst_db(reference: tuple[Array, ...], actual: tuple[Array, ...]) -> float:
-    return min(sqnr_db(exact, other) for exact, other in zip(reference, actual, strict=True))
+def _write_what_runs(out: Path, model: onnx.ModelProto, reference: tuple[Array, ...], held_out: Array) -> float:
+    """Write a file that the runtime has run, and return its signal to noise in dB."""
+    data = to_bytes(model)
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        path = Path(folder) / out.name
+        path.write_bytes(data)
+        signal = worst_sqnr_db(reference, predict_all(path, [held_out]))
+    write_atomic(out, data)
+    return signal
 
 
 def _error_of(reference: tuple[Array, ...]) -> Loss:

@@ -4,16 +4,20 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from edgekd.progress import Listener, Tick
 from edgekd.quantization_aware.losses import Loss, Outputs
+from edgekd.record import Record
+from edgekd.workspace import fingerprint, write_atomic
 
 Array = npt.NDArray[Any]
 Run = Callable[[torch.Tensor], Outputs]
@@ -25,13 +29,24 @@ PROBE_STEPS = 3
 
 @dataclass(frozen=True)
 class Course:
-    """How to teach: `passes` over the inputs in batches, Adam at `learning_rate` falling as half a cosine."""
+    """How to teach: `passes` over the inputs in batches, Adam at `learning_rate` falling as half a cosine.
+
+    `plan` is the file that keeps how many steps fit into `seconds`.
+    """
 
     passes: int
     batch_size: int
     learning_rate: float
     seed: int
     seconds: float | None
+    plan: Path | None = None
+
+
+class Plan(Record):
+    """How many steps a probe said there is time for, with the settings that `made_from` stands for."""
+
+    made_from: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -126,11 +141,37 @@ def _batch(inputs: Array, rows: Any) -> torch.Tensor:
 def _steps(
     student: nn.Module, teacher: Run, loss: Loss, inputs: Array, held_out: Array, course: Course
 ) -> tuple[int, tuple[str, ...]]:
-    """Steps of all passes, or as many as a probe on a copy says fit into the time."""
-    order = _Order(len(inputs), course)
-    steps = course.passes * order.per_pass
+    """Steps of all passes, or as many as fit into the time."""
+    steps = course.passes * _Order(len(inputs), course).per_pass
     if course.seconds is None:
         return steps, ()
+    made_from = fingerprint(asdict(course) | {"plan": None, "inputs": inputs.shape, "held_out": held_out.shape})
+    fit = _planned(course.plan, made_from)
+    if fit is None:
+        fit = _fitting(student, teacher, loss, inputs, held_out, course, course.seconds)
+        if course.plan is not None:
+            write_atomic(course.plan, Plan(made_from=made_from, steps=fit).model_dump_json().encode("utf-8"))
+    if fit >= steps:
+        return steps, ()
+    return fit, (f"{course.seconds:g} s are enough for {fit} of {steps} steps",)
+
+
+def _planned(path: Path | None, made_from: str) -> int | None:
+    """What an earlier run with the same settings found: a probe of its own would differ by the machine's load."""
+    if path is None:
+        return None
+    try:
+        plan = Plan.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return plan.steps if plan.made_from == made_from else None
+
+
+def _fitting(
+    student: nn.Module, teacher: Run, loss: Loss, inputs: Array, held_out: Array, course: Course, seconds: float
+) -> int:
+    """Steps that a probe on a copy says fit into the time."""
+    order = _Order(len(inputs), course)
     probe = copy.deepcopy(student)
     optimizer = torch.optim.Adam(probe.parameters(), lr=0.0)
     started = time.monotonic()
@@ -139,7 +180,4 @@ def _steps(
     each = (time.monotonic() - started) / PROBE_STEPS
     # Without gradients a batch takes about a third of the time.
     evaluations = (EVALUATIONS + 2) * each / 3 * len(held_out) / order.size
-    fit = max(0, int((course.seconds - PROBE_STEPS * each - evaluations) / each))
-    if fit >= steps:
-        return steps, ()
-    return fit, (f"{course.seconds:g} s are enough for {fit} of {steps} steps",)
+    return max(0, int((seconds - PROBE_STEPS * each - evaluations) / each))

@@ -9,14 +9,14 @@ import onnx
 
 from edgekd.device import Numerics
 from edgekd.onnx_graph import run_graph
+from edgekd.parity import worst_sqnr_db
 from edgekd.schemes.bias_correction import corrected
 from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.equalise import equalised
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, already_integer, finish, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import find_ranges, fixed_batch
+from edgekd.schemes.ranges import find_ranges, whole_batches
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.schemes.signal import worst_sqnr_db
 
 COMPARED = 64
 """Calibration inputs on which the ways are compared; where there are twice as many, biases come from the others."""
@@ -77,23 +77,23 @@ def _ways(
     for name, graph in float_graphs.items():
         ways[name] = with_pairs(graph, find_ranges(graph, calibration, method), numerics, leave_float=leave_float)
         both = "bias correction" if name == AS_STATIC else f"{name} and bias correction"
-        ways[both] = corrected(graph, ways[name], _others(calibration))
+        ways[both] = corrected(graph, ways[name], _others(graph, calibration))
     return ways
 
 
-def _others(calibration: CalibrationData) -> CalibrationData:
+def _others(graph: onnx.ModelProto, calibration: CalibrationData) -> CalibrationData:
     """Inputs that the ways are not compared on, where there are enough."""
-    if len(calibration) < 2 * COMPARED:
+    compared = whole_batches(graph, calibration, COMPARED)
+    if len(calibration) < 2 * compared:
         return calibration
     rows = np.arange(len(calibration)) if calibration.chosen is None else calibration.chosen
-    return replace(calibration, chosen=rows[COMPARED:])
+    return replace(calibration, chosen=rows[compared:])
 
 
 def _signals(
     graph: onnx.ModelProto, ways: dict[str, onnx.ModelProto], calibration: CalibrationData
 ) -> dict[str, float]:
     """Signal to quantization noise of each way, in decibels, of the worst output."""
-    batch = fixed_batch(graph)
-    inputs = calibration.part(0, max(batch, COMPARED // batch * batch))
+    inputs = calibration.part(0, whole_batches(graph, calibration, COMPARED))
     exact = run_graph(graph, inputs)
     return {name: worst_sqnr_db(exact, run_graph(way, inputs)) for name, way in ways.items()}

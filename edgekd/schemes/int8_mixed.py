@@ -5,11 +5,18 @@ from pathlib import Path
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData, Method
-from edgekd.schemes.noise import layer_noise, noise_inputs
-from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
+from edgekd.schemes.quantizer import already_integer, prepare, refusing, write_scheme
 from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.schemes.trials import attempt, best_trial, graph_of, open_ground, read_trace, smallest_prefix
+from edgekd.schemes.trials import (
+    attempt,
+    best_trial,
+    graph_of,
+    measured_noise,
+    open_ground,
+    read_trace,
+    smallest_prefix,
+)
 
 MOST = 0.5
 """Share of the layers that may stay float; with more, little is left of int8."""
@@ -36,19 +43,25 @@ def int8_mixed(
     if calibration is None or evidence is None:
         return SchemeResult(scheme="int8_mixed", skipped="there are no data to calibrate and to score it with")
     prepared = prepare(model)
-    ranges = find_ranges(prepared.graph, calibration, method)
-    noise = layer_noise(prepared.graph, ranges, numerics, noise_inputs(prepared.graph, calibration))
-    if not noise:
+    with refusing(model):
+        ranges = find_ranges(prepared.graph, calibration, method)
+    ground = open_ground(prepared, ranges, numerics, evidence, name=out.stem)
+    table = measured_noise(ground, calibration)
+    noise = table.layers
+    if table.complete and not noise:
         return SchemeResult(scheme="int8_mixed", skipped="no operator of the graph has an int8 form")
-    ground = open_ground(prepared, ranges, numerics, evidence, name="int8_mixed")
     order = [one.node for one in noise][: max(1, int(MOST * len(noise)))]
 
     def inside(names: Sequence[str]) -> bool:
         return ground.out_of_time or attempt(ground, names).score >= evidence.enough
 
     smallest_prefix(order, inside)
-    best = best_trial(read_trace(ground).trials, evidence.enough)
-    notes = [*prepared.notes, f"{len(best.left_float)} of {len(noise)} layers are float"]
+    trials = read_trace(ground).trials
+    if not trials:
+        skipped = f"{evidence.seconds:.0f} s, its limit, were over before anything was tried"
+        return SchemeResult(scheme="int8_mixed", skipped=skipped)
+    best = best_trial(trials, evidence.enough)
+    notes = [*prepared.notes, *table.notes, f"{len(best.left_float)} of {len(noise)} layers are float"]
     if best.score < evidence.enough:
         limit = "in the time there was" if ground.out_of_time else f"with up to {len(order)} layers float"
         notes.append(f"{100 * evidence.enough:.2f} % were not reached {limit}; this is the best")

@@ -61,7 +61,7 @@ def _quantize(model: onnx.ModelProto, calibration: CalibrationData, batch: int, 
     name = next(one.name for one in model.graph.input if one.name not in constants)
     starts = range(0, len(calibration) - batch + 1, batch)
     quantized: onnx.ModelProto = nncf.quantize(
-        _named(model),
+        model,
         nncf.Dataset(starts, lambda start: {name: calibration.part(start, start + batch)}),
         subset_size=len(starts),
         model_type=nncf.ModelType.TRANSFORMER if has_attention(model) else None,
@@ -71,15 +71,6 @@ def _quantize(model: onnx.ModelProto, calibration: CalibrationData, batch: int, 
         ),
     )
     return quantized
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a name, as NNCF needs."""
-    named = onnx.ModelProto()
-    named.CopyFrom(model)
-    for at, node in enumerate(named.graph.node):
-        node.name = node.name or f"{node.op_type}_{at}"
-    return named
 
 
 def has_attention(model: onnx.ModelProto) -> bool:

@@ -1,6 +1,8 @@
 """int8 after quantization-aware distillation: the float model teaches the int8 file itself."""
 
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,7 @@ def int8_qad(
         return SchemeResult(scheme="int8_qad", skipped=f"it needs more than {HELD_OUT} training inputs")
     from edgekd.quantization_aware.distill import distill_quantized  # torch takes seconds, and may not be there
 
-    with tempfile.TemporaryDirectory(prefix="edgekd-") as name:
-        folder = Path(name)
+    with _folder(evidence.folder / f".{out.stem}.partial") as folder:
         start = int8_static(model, folder / "static.onnx", calibration=calibration, numerics=numerics, method=method)
         if start.file is None:
             return start.model_copy(update={"scheme": "int8_qad"})
@@ -59,15 +60,28 @@ def int8_qad(
             seed=evidence.seed,
             seconds=evidence.seconds,
             listen=evidence.listen,
+            plan=evidence.folder / f"{out.stem}.steps.json",
         )
     if found.best_step == 0:
         out.unlink()
-        return SchemeResult(scheme="int8_qad", skipped=f"training gained nothing in {found.steps} steps")
+        skipped = f"training gained nothing in {found.steps} steps"
+        return SchemeResult(scheme="int8_qad", skipped=skipped, notes=(*start.notes, *found.notes))
     signal = f"{found.before_db:.1f} to {found.after_db:.1f} dB"
     gained = f"the best of {found.steps} steps was {found.best_step}: {signal} on inputs held out"
     return start.model_copy(
         update={"scheme": "int8_qad", "file": out.name, "notes": (*start.notes, *found.notes, gained)}
     )
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """An empty folder for as long as it is needed: under one name, so that what a kill left of it is removed."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _stored(data: CalibrationData, rows: npt.NDArray[np.integer], path: Path) -> npt.NDArray[Any]:

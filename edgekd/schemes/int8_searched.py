@@ -6,11 +6,20 @@ from pathlib import Path
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData, Method
-from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
-from edgekd.schemes.quantizer import already_integer, prepare, write_scheme
+from edgekd.schemes.noise import LayerNoise
+from edgekd.schemes.quantizer import already_integer, prepare, refusing, write_scheme
 from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.schemes.trials import Ground, attempt, best_trial, graph_of, open_ground, read_trace, smallest_prefix
+from edgekd.schemes.trials import (
+    Ground,
+    attempt,
+    best_trial,
+    graph_of,
+    measured_noise,
+    open_ground,
+    read_trace,
+    smallest_prefix,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +49,13 @@ def int8_searched(
     if calibration is None or evidence is None:
         return SchemeResult(scheme="int8_searched", skipped="there are no data to calibrate and to score it with")
     prepared = prepare(model)
-    ranges = find_ranges(prepared.graph, calibration, method)
-    noise = layer_noise(prepared.graph, ranges, numerics, noise_inputs(prepared.graph, calibration))
-    if not noise:
+    with refusing(model):
+        ranges = find_ranges(prepared.graph, calibration, method)
+    ground = open_ground(prepared, ranges, numerics, evidence, name=out.stem)
+    table = measured_noise(ground, calibration)
+    noise = table.layers
+    if table.complete and not noise:
         return SchemeResult(scheme="int8_searched", skipped="no operator of the graph has an int8 form")
-    ground = open_ground(prepared, ranges, numerics, evidence, name="int8_searched")
     added = _added_milliseconds(ground, noise)
     attempt(ground, ())
     _search(ground, noise, added)
@@ -52,6 +63,7 @@ def int8_searched(
     best = best_trial(trials, evidence.enough)
     notes = [
         *prepared.notes,
+        *table.notes,
         f"{len(best.left_float)} of {len(noise)} layers are float, the best of {len(trials)} sets",
     ]
     if ground.out_of_time:

@@ -1,5 +1,7 @@
 """Where quantization noise comes from, layer by layer: what each one adds alone, and what has gathered at each."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -10,13 +12,12 @@ from edgekd.errors import BadInput
 from edgekd.latency.operators import macs
 from edgekd.latency.wiring import Wiring, wire
 from edgekd.onnx_graph import to_bytes
-from edgekd.parity import power_ratio_db
+from edgekd.parity import power_ratio_db, worst_sqnr_db
 from edgekd.quantization import NodeSignal
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Inputs, RangeTable
 from edgekd.schemes.qdq import with_pairs
-from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches
-from edgekd.schemes.signal import worst_sqnr_db
+from edgekd.schemes.ranges import fixed_batch, float_tensors, giving, run_batches, whole_batches
 
 INPUTS = 32
 REMOVED = ("Clip", "Relu")
@@ -37,7 +38,13 @@ class LayerNoise(Record):
 
 
 def layer_noise(
-    graph: onnx.ModelProto, ranges: RangeTable, numerics: Numerics, inputs: Inputs
+    graph: onnx.ModelProto,
+    ranges: RangeTable,
+    numerics: Numerics,
+    inputs: Inputs,
+    *,
+    known: Sequence[LayerNoise] = (),
+    until: Callable[[], bool] | None = None,
 ) -> tuple[LayerNoise, ...]:
     """Quantize one node after the other alone, and return what that does to the outputs, the worst first.
 
@@ -47,16 +54,21 @@ def layer_noise(
     Args:
         graph: a prepared float graph, and `ranges` the ranges of its tensors.
         inputs: (n, ...), n a multiple of the batch that the graph is fixed to.
+        known: what was measured before, which is not measured again.
+        until: asked before each layer; where it says yes, the remaining ones are left out.
     """
     exact = _outputs(graph, inputs)
     counted = _counted(graph)
     sizes = {
         one.name: int(np.prod(one.dims)) for one in graph.graph.initializer if one.data_type == onnx.TensorProto.FLOAT
     }
-    found = []
+    found = list(known)
+    there = {one.node for one in known}
     for node in graph.graph.node:
-        if not node.name:
+        if not node.name or node.name in there:
             continue
+        if until is not None and until():
+            break
         alone = with_pairs(graph, ranges, numerics, only=[node.name, *_removed_behind(node, graph)])
         if not any(one.op_type == "QuantizeLinear" for one in alone.graph.node):
             continue
@@ -73,9 +85,12 @@ def layer_noise(
 
 
 def noise_inputs(graph: onnx.ModelProto, data: CalibrationData) -> Inputs:
-    """Return the calibration inputs that noise is measured on: `INPUTS`, or the batch that the graph is fixed to."""
-    batch = fixed_batch(graph)
-    return data.part(0, max(batch, INPUTS // batch * batch))
+    """Return the calibration inputs that noise is measured on: whole batches of the graph, `INPUTS` where that fits.
+
+    Raises:
+        BadInput: the data do not fill a batch.
+    """
+    return data.part(0, whole_batches(graph, data, INPUTS))
 
 
 def accumulated_noise(graph: onnx.ModelProto, quantized: onnx.ModelProto, inputs: Inputs) -> tuple[NodeSignal, ...]:

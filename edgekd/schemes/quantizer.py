@@ -74,7 +74,19 @@ def prepare(model: Path) -> Prepared:
         source = _closed(onnx.load(model))
         input_shape(source, model.name)
         path, notes = _prepared(source, Path(name))
-        return Prepared(model, _named(load_model_with_shape_infer(path)), source.ir_version, notes)
+        return Prepared(model, named(load_model_with_shape_infer(path)), source.ir_version, notes)
+
+
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Name the nodes that have no name, or another's, in place: layers are left out and reported by name."""
+    met: set[str] = set()
+    for at, node in enumerate(model.graph.node):
+        if not node.name or node.name in met:
+            node.name = f"{node.op_type}_{at}"
+        while node.name in met:
+            node.name += "_"
+        met.add(node.name)
+    return model
 
 
 def finish(graph: onnx.ModelProto, prepared: Prepared) -> onnx.ModelProto:
@@ -141,18 +153,6 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
         # The runtime's own operators load nowhere else; the quantizer manages without its optimiser.
         quant_pre_process(raw, prepared, skip_symbolic_shape=True, skip_optimization=True)
     return prepared, notes
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Name the nodes that have no name, or another's: layers are left out, corrected and reported by name."""
-    met: set[str] = set()
-    for at, node in enumerate(model.graph.node):
-        if not node.name or node.name in met:
-            node.name = f"{node.op_type}_{at}"
-        while node.name in met:
-            node.name += "_"
-        met.add(node.name)
-    return model
 
 
 def _foreign(model: onnx.ModelProto) -> set[str]:

@@ -35,7 +35,7 @@ def find_ranges(graph: onnx.ModelProto, data: CalibrationData, method: Method) -
     """Return the ranges of a prepared float graph; from the folder `data.tables` where they were found before.
 
     Raises:
-        BadInput: a tensor takes infinite values or NaN, or a stored table is not one.
+        BadInput: a tensor takes infinite values or NaN, a stored table is not one, or the data do not fill a batch.
     """
     digest = graph_digest(graph)
     if data.given is not None and (data.given.graph, data.given.method) == (digest, method):
@@ -173,11 +173,36 @@ def plain_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def run_batches(graph: onnx.ModelProto, data: CalibrationData) -> Iterator[list[npt.NDArray[Any]]]:
-    """Yield every output of the graph for one batch after the other: of 1, or of what the graph is fixed to."""
+    """Yield every output of the graph for one batch after the other: of 1, or of what the graph is fixed to.
+
+    Raises:
+        BadInput: the data do not fill a batch.
+    """
+    batch = _filled_batch(graph, data)
     session = plain_session(graph)
     [fed] = session.get_inputs()
-    for inputs in data.batches(fixed_batch(graph)):
+    for inputs in data.batches(batch):
         yield session.run(None, {fed.name: inputs})
+
+
+def whole_batches(graph: onnx.ModelProto, data: CalibrationData, most: int) -> int:
+    """Return how many of the first `most` inputs fill whole batches of the graph; one batch where `most` is less.
+
+    Raises:
+        BadInput: the data do not fill a batch.
+    """
+    batch = _filled_batch(graph, data)
+    return min(len(data), max(batch, most)) // batch * batch
+
+
+def _filled_batch(graph: onnx.ModelProto, data: CalibrationData) -> int:
+    batch = fixed_batch(graph)
+    if len(data) < batch:
+        raise BadInput(
+            f"There are {len(data)} calibration inputs, and the graph is fixed to batches of {batch}: give at least "
+            f"{batch}, or export the model with a batch of 1 or of any size."
+        )
+    return batch
 
 
 def fixed_batch(graph: onnx.ModelProto) -> int:

@@ -1,12 +1,6 @@
 """The floor of signal to noise below which an int8 file is broken rather than inaccurate."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
-
-import numpy.typing as npt
-
-from edgekd.parity import sqnr_db
 
 SQNR_FLOOR_DB = 10.0
 """Noise of a third of the signal's amplitude. Sound int8 files of ours lie at 20 to 40 dB; files calibrated on
@@ -21,11 +15,3 @@ def check_signal(sqnr_db: float) -> str | None:
             "its outputs are mostly noise"
         )
     return None
-
-
-def worst_sqnr_db(reference: Sequence[npt.NDArray[Any]], actual: Sequence[npt.NDArray[Any]]) -> float:
-    """Signal to quantization noise, in decibels, of the worst output.
-
-    Not of all joined: large numbers such as pixels would drown the noise of small ones.
-    """
-    return min(sqnr_db(exact, said) for exact, said in zip(reference, actual, strict=True))

@@ -4,6 +4,7 @@ Every trial is written down before the next one, so that a search goes on where 
 read what was tried.
 """
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +18,8 @@ from edgekd.device import Numerics
 from edgekd.onnx_graph import to_bytes
 from edgekd.progress import Tick
 from edgekd.record import Record
-from edgekd.schemes.calibration import RangeTable
+from edgekd.schemes.calibration import CalibrationData, RangeTable
+from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
 from edgekd.schemes.qdq import with_pairs
 from edgekd.schemes.quantizer import Prepared, finish, refusing
 from edgekd.schemes.scheme import Evidence
@@ -40,6 +42,19 @@ class Trace(Record):
     trials: tuple[Trial, ...] = ()
 
 
+class NoiseTable(Record):
+    """Noise of the layers, the worst first; without `complete`, of those that there was time for."""
+
+    made_from: str
+    layers: tuple[LayerNoise, ...] = ()
+    complete: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That layers are missing, where some are."""
+        return () if self.complete else (f"only {len(self.layers)} layers' noise was measured before time was over",)
+
+
 @dataclass(frozen=True)
 class Ground:
     """What a search works on: a prepared float graph with its ranges, and the file of its trace."""
@@ -56,10 +71,52 @@ class Ground:
         """Whether the seconds that the search may take are over."""
         return time.monotonic() - self.began > self.evidence.seconds
 
+    @property
+    def made_from(self) -> str:
+        """What trials and noise hold for."""
+        ranges = self.ranges
+        return " ".join((ranges.graph, ranges.data, ranges.method, self.numerics.model_dump_json()))
+
 
 def open_ground(prepared: Prepared, ranges: RangeTable, numerics: Numerics, evidence: Evidence, *, name: str) -> Ground:
-    """Return the ground of the search `name`, with whatever an earlier run of the same search has tried already."""
+    """Return the ground of the search for the file `name`, with what an earlier run of it has tried. Time begins."""
     return Ground(prepared, ranges, numerics, evidence, evidence.folder / f"{name}.trials.json", time.monotonic())
+
+
+def measured_noise(ground: Ground, data: CalibrationData) -> NoiseTable:
+    """Return the noise of each layer alone, as far as there is time; what any search measured is not measured again.
+
+    Raises:
+        BadInput: the data do not fill a batch, or the runtime refuses the graph.
+    """
+    key = hashlib.sha256(ground.made_from.encode()).hexdigest()[:12]
+    path = ground.evidence.folder / f"noise-{key}.json"
+    table = _read_noise(path, ground.made_from)
+    if table.complete:
+        return table
+    stopped = False
+
+    def until() -> bool:
+        nonlocal stopped
+        stopped = ground.out_of_time
+        return stopped
+
+    graph = ground.prepared.graph
+    with refusing(ground.prepared.source):
+        inputs = noise_inputs(graph, data)
+        layers = layer_noise(graph, ground.ranges, ground.numerics, inputs, known=table.layers, until=until)
+    table = NoiseTable(made_from=ground.made_from, layers=layers, complete=not stopped)
+    write_atomic(path, table.model_dump_json(indent=1).encode("utf-8"))
+    return table
+
+
+def _read_noise(path: Path, made_from: str) -> NoiseTable:
+    nothing = NoiseTable(made_from=made_from)
+    try:
+        table = NoiseTable.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return nothing
+    return table if table.made_from == made_from else nothing
 
 
 def attempt(ground: Ground, left_float: Collection[str]) -> Trial:
@@ -93,13 +150,12 @@ def graph_of(ground: Ground, left_float: Collection[str]) -> onnx.ModelProto:
 
 def read_trace(ground: Ground) -> Trace:
     """Return what was tried on this ground; nothing where the file is not there or is about something else."""
-    ranges, numerics = ground.ranges, ground.numerics
-    made_from = " ".join((ranges.graph, ranges.data, ranges.method, numerics.model_dump_json()))
+    nothing = Trace(made_from=ground.made_from)
     try:
         trace = Trace.model_validate_json(ground.trace.read_bytes())
     except (OSError, ValidationError):
-        trace = Trace(made_from=made_from)
-    return trace if trace.made_from == made_from else Trace(made_from=made_from)
+        return nothing
+    return trace if trace.made_from == ground.made_from else nothing
 
 
 def smallest_prefix(names: Sequence[str], inside: Callable[[Sequence[str]], bool]) -> int | None:

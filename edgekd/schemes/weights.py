@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgekd.onnx_graph import canonical, opset_of
-from edgekd.schemes.quantizer import MIN_OPSET, Prepared, already_integer, input_shape, refusing
+from edgekd.schemes.quantizer import MIN_OPSET, Prepared, already_integer, input_shape, named, refusing
 
 PRODUCTS = frozenset({("Gather", 0), ("Gemm", 1), ("MatMul", 1), ("Transpose", 0)})
 """Operators, and at which place they read a matrix: products, embeddings, and what turns a matrix for a product."""
@@ -31,7 +31,7 @@ class Stored:
 
 
 def read_float(model: Path) -> Prepared | str:
-    """Read a float ONNX file as it is, or say why its weights cannot be stored in fewer bytes.
+    """Read a float ONNX file as it is, but for a name for each node, or say why its weights cannot be stored in less.
 
     Raises BadInput where it is no model of one float32 or int64 input.
     """
@@ -42,7 +42,7 @@ def read_float(model: Path) -> Prepared | str:
         input_shape(source, model.name)
         if opset_of(source) < MIN_OPSET:
             return f"it needs opset {MIN_OPSET}, the graph has {opset_of(source)}"
-        return Prepared(model, canonical(source, max_ir=source.ir_version), source.ir_version, ())
+        return Prepared(model, named(canonical(source, max_ir=source.ir_version)), source.ir_version, ())
 
 
 def weights_read_by(model: onnx.ModelProto, readers: frozenset[tuple[str, int]]) -> Weights:

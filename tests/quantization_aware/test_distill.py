@@ -1,21 +1,31 @@
 """An int8 file taught by its float model: what it gains, that it is what was trained, and that it repeats."""
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
 
+from edgekd.device import Numerics
 from edgekd.errors import BadInput
+from edgekd.exporting.onnx_export import export_onnx
 from edgekd.progress import silent
+from edgekd.quantization_aware import distill
+from edgekd.quantization_aware import teach as module
 from edgekd.quantization_aware.distill import QadResult, distill_quantized, learning_rate_for
 from edgekd.quantization_aware.interpreter import Interpreter, constants_of
 from edgekd.quantization_aware.losses import classifier_loss, relative_error
 from edgekd.quantization_aware.student import Student
 from edgekd.quantization_aware.teach import Course, teach
 from edgekd.quantization_aware.write_back import with_constants
+from edgekd.runtimes import predict_all
+from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.int8_static import int8_static
 
 Files = tuple[Path, Path]
 
@@ -145,6 +155,63 @@ def test_the_less_is_amiss_the_smaller_the_learning_rate() -> None:
     assert learning_rate_for(0.0) == learning_rate_for(-20.0) == 0.3
     assert learning_rate_for(20.0) == pytest.approx(0.03)
     assert learning_rate_for(40.0) == pytest.approx(0.003)
+
+
+def test_an_interrupted_run_takes_as_many_steps_as_it_planned(
+    uneven: Files, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe of 3 steps takes one tick: 10.75 s are enough for 2 of 4 steps at 1 s, and for all at 1 ms."""
+
+    def run(name: str, tick: float, seed: int = 0) -> int:
+        ticks = itertools.count(0.0, tick)
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+        plan = tmp_path / "plan.json"
+        return distilled(uneven, tmp_path / name, images[:384], passes=1, seconds=10.75, plan=plan, seed=seed).steps
+
+    assert (run("first.onnx", 1.0), run("second.onnx", 1e-3)) == (2, 2)
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+    assert run("other.onnx", 1e-3, seed=1) == 4  # another run's plan
+    (tmp_path / "plan.json").write_text("half of")
+    assert run("third.onnx", 1.0) == 2
+
+
+class TwoHeads(nn.Module):
+    """Logits of classes, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.classes, self.number = nn.Linear(64, 16), nn.Linear(16, 10), nn.Linear(16, 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        trunk = self.trunk(image.flatten(1)).relu()
+        return self.classes(trunk), self.number(trunk)
+
+
+def test_a_classifier_of_several_outputs_is_taught_all_of_them(images: np.ndarray, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    files = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    export_onnx(TwoHeads().eval(), torch.from_numpy(images[:1]), files[0], max_opset=17, max_ir=8)
+    numerics = Numerics(activations="uint8", per_channel=False, reduce_range=False)
+    int8_static(files[0], files[1], calibration=CalibrationData(images[:64]), numerics=numerics)
+    results = [
+        distilled(files, tmp_path / f"{classifier}.onnx", images[:384], passes=1, classifier=classifier)
+        for classifier in (True, False)
+    ]
+    assert results[0].before_loss == results[1].before_loss > 0
+
+
+def test_a_file_that_does_not_run_is_not_left_behind(
+    uneven: Files, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(path: Path, batches: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        if path not in uneven:
+            raise BadInput("it does not run")
+        return predict_all(path, batches)
+
+    monkeypatch.setattr(distill, "predict_all", refusing)
+    with pytest.raises(BadInput, match="it does not run"):
+        distilled(uneven, tmp_path / "trained.onnx", images[:384], passes=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_inputs_that_are_too_few_are_refused(uneven: Files, images: np.ndarray, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from torch import nn
 
 from edgekd.device import Numerics
 from edgekd.exporting.onnx_export import export_onnx
+from edgekd.parity import worst_sqnr_db
 from edgekd.runtimes import predict_all
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.int8_products import int8_products
 from edgekd.schemes.int8_static import int8_static
-from edgekd.schemes.signal import worst_sqnr_db
 
 X86 = Numerics(activations="uint8", per_channel=True, reduce_range=False)
 WORDS, WIDTH, LENGTH = 50, 32, 12

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,14 +11,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import Numerics
+from edgekd.errors import BadInput
 from edgekd.runtimes import predict_batches
+from edgekd.schemes import trials
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.int8_mixed import int8_mixed
 from edgekd.schemes.int8_searched import int8_searched
 from edgekd.schemes.int8_static import int8_static
 from edgekd.schemes.ladder import climb, enough
+from edgekd.schemes.quantizer import prepare
+from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence
-from edgekd.schemes.trials import Trial, best_trial, smallest_prefix
+from edgekd.schemes.trials import Ground, Trial, best_trial, measured_noise, open_ground, smallest_prefix
 
 X86 = Numerics(activations="uint8", per_channel=True, reduce_range=False)
 
@@ -139,15 +144,69 @@ def test_leaving_the_layers_at_fault_float_brings_the_score_back(hard: Hard, tmp
 def test_a_search_goes_on_from_its_trace(hard: Hard, tmp_path: Path) -> None:
     arguments = {"calibration": hard.calibration, "numerics": X86, "evidence": hard.evidence}
     int8_searched(hard.model, tmp_path / "a.onnx", **arguments)
-    trace = json.loads((tmp_path / "int8_searched.trials.json").read_text())
+    trace = json.loads((tmp_path / "a.trials.json").read_text())
     assert len(trace["trials"]) == len(hard.scored) > 2
     spent = len(hard.scored)
-    int8_searched(hard.model, tmp_path / "b.onnx", **arguments)
+    written = (tmp_path / "a.onnx").read_bytes()
+    int8_searched(hard.model, tmp_path / "a.onnx", **arguments)
     assert len(hard.scored) == spent
-    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert (tmp_path / "a.onnx").read_bytes() == written
     other = X86.model_copy(update={"per_channel": False})  # what was tried does not hold for other numbers
-    int8_searched(hard.model, tmp_path / "c.onnx", **arguments | {"numerics": other})
+    int8_searched(hard.model, tmp_path / "a.onnx", **arguments | {"numerics": other})
     assert len(hard.scored) > spent
+
+
+def test_two_variants_keep_a_trace_each(hard: Hard, tmp_path: Path) -> None:
+    arguments = {"calibration": hard.calibration, "numerics": X86, "evidence": hard.evidence}
+    out, tensor = tmp_path / "int8_mixed.onnx", tmp_path / "int8_mixed-tensor.onnx"
+    int8_mixed(hard.model, out, **arguments)
+    int8_mixed(hard.model, tensor, **arguments | {"numerics": X86.model_copy(update={"per_channel": False})})
+    spent = len(hard.scored)
+    int8_mixed(hard.model, out, **arguments)
+    assert len(hard.scored) == spent
+
+
+def ground_of(hard: Hard, **changes: float) -> Ground:
+    prepared = prepare(hard.model)
+    ranges = find_ranges(prepared.graph, hard.calibration, "minmax")
+    return open_ground(prepared, ranges, X86, replace(hard.evidence, **changes), name="m")
+
+
+def test_noise_is_measured_once_for_all_searches(hard: Hard, tmp_path: Path) -> None:
+    arguments = {"calibration": hard.calibration, "numerics": X86, "evidence": hard.evidence}
+    int8_mixed(hard.model, tmp_path / "m.onnx", **arguments)
+    [kept] = tmp_path.glob("noise-*.json")
+    content = json.loads(kept.read_text())
+    assert {one["node"] for one in content["layers"][:2]} == {"product6", "product7"}
+    content["layers"] = [one for one in content["layers"] if one["node"] == "product0"]
+    kept.write_text(json.dumps(content))  # what is read again is what is kept
+    searched = int8_searched(hard.model, tmp_path / "s.onnx", **arguments)
+    assert set(searched.left_float) <= {"product0"}
+    kept.write_text("half of")
+    assert len(measured_noise(ground_of(hard), hard.calibration).layers) == 9
+
+
+def test_noise_that_there_was_no_time_for_is_measured_later(hard: Hard, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(1000))
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        ground = ground_of(hard, seconds=3)
+        few = measured_noise(ground, hard.calibration)
+    assert (few.complete, sorted(one.node for one in few.layers)) == (False, ["product0", "product1", "product2"])
+    assert few.notes == ("only 3 layers' noise was measured before time was over",)
+    whole = measured_noise(ground_of(hard), hard.calibration)
+    assert (whole.complete, whole.notes, len(whole.layers)) == (True, (), 9)
+    assert set(few.layers) < set(whole.layers)
+    assert [one.sqnr_db for one in whole.layers] == sorted(one.sqnr_db for one in whole.layers)
+
+
+@pytest.mark.parametrize("scheme", [int8_mixed, int8_searched])
+def test_inputs_that_do_not_fit_are_refused_in_a_sentence(hard: Hard, tmp_path: Path, scheme) -> None:
+    ranges = find_ranges(prepare(hard.model).graph, hard.calibration, "minmax")
+    narrow = hard.inputs[:40, :15]
+    for data in (CalibrationData(narrow), CalibrationData(narrow, given=ranges)):  # at the ranges, and at the noise
+        with pytest.raises(BadInput, match=r"hard\.onnx: ONNX Runtime cannot quantize this graph"):
+            scheme(hard.model, tmp_path / "m.onnx", calibration=data, numerics=X86, evidence=hard.evidence)
 
 
 def test_where_nothing_is_enough_the_best_is_written_and_said(hard: Hard, tmp_path: Path) -> None:
@@ -164,3 +223,7 @@ def test_a_limit_of_time_ends_a_search_with_what_there_is(hard: Hard, tmp_path: 
     )
     assert result.left_float == () and len(hard.scored) == 1
     assert any("ended after 0 s, its limit" in note for note in result.notes)
+    assert "only 0 layers' noise was measured before time was over" in result.notes
+    result = int8_mixed(hard.model, tmp_path / "n.onnx", calibration=hard.calibration, numerics=X86, evidence=evidence)
+    assert result.skipped == "0 s, its limit, were over before anything was tried"
+    assert not (tmp_path / "n.onnx").exists()

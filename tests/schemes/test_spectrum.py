@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgekd.device import resolve
@@ -17,7 +18,9 @@ from edgekd.parity import sqnr_db
 from edgekd.runtimes import predict_all
 from edgekd.schemes import qdq
 from edgekd.schemes.calibration import CalibrationData
+from edgekd.schemes.int8_nncf import int8_nncf
 from edgekd.schemes.int8_static import int8_static
+from edgekd.schemes.int8_weights import int8_weights
 from edgekd.schemes.spectrum import before_logarithm
 
 
@@ -89,3 +92,34 @@ def test_int8_is_sound_with_a_float_spectrum_and_broken_without(tmp_path, monkey
     kept = signal("kept.onnx")
     monkeypatch.setattr(qdq, "before_logarithm", lambda graph: [])
     assert kept > 20 and kept > signal("whole.onnx") + 10
+
+
+@pytest.mark.parametrize("scheme", [int8_weights, int8_nncf])
+def test_nodes_without_names_are_told_apart(tmp_path, scheme):
+    """The filters before the logarithm stay float, the head after it does not."""
+    if scheme is int8_nncf:
+        pytest.importorskip("nncf")
+    rng = np.random.default_rng(0)
+    values = {"filters": rng.uniform(0, 1, (40, 8)), "head": rng.normal(size=(8, 64)), "floor": np.float32(1)}
+    nodes = [
+        helper.make_node("Mul", ["input", "input"], ["powers"]),
+        helper.make_node("MatMul", ["powers", "filters"], ["bands"]),
+        helper.make_node("Add", ["bands", "floor"], ["raised"]),
+        helper.make_node("Log", ["raised"], ["levels"]),
+        helper.make_node("MatMul", ["levels", "head"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 40])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in values.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "float.onnx")
+    data = CalibrationData(rng.normal(size=(64, 40)).astype(np.float32))
+    numerics = resolve("raspberry-pi-5").profile.numerics
+    result = scheme(tmp_path / "float.onnx", tmp_path / "int8.onnx", calibration=data, numerics=numerics)
+    assert result.file == "int8.onnx", result.skipped
+    kinds = {tuple(one.dims): one.data_type for one in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    assert (kinds[40, 8], kinds[8, 64]) == (TensorProto.FLOAT, TensorProto.INT8)
