@@ -22,6 +22,7 @@ from edgekd.evidence import (
 )
 from edgekd.numerics import is_arm
 from edgekd.onnx_graph import to_bytes
+from edgekd.parity import worst_sqnr_db
 from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
 from edgekd.quantization import FusionVerdict, LadderStep, NodeSignal, SchemeFile, Share
@@ -37,7 +38,7 @@ from edgekd.schemes.oracle import judge_fusion
 from edgekd.schemes.quantizer import prepare
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.share import quantized_share
-from edgekd.schemes.signal import check_signal, worst_sqnr_db
+from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES
 from edgekd.schemes.twin import needs_twin, unsigned
 from edgekd.tasks.task import Task
