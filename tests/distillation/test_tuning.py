@@ -159,6 +159,7 @@ def test_a_search_follows_from_the_seed(wide, scoring, tmp_path) -> None:
     assert len({tuple(trial.settings.values()) for trial in found[0]}) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Killed])
 @pytest.mark.parametrize("trial", [0, 2, 4])
 def test_an_interrupted_search_ends_as_an_undisturbed_one(contest, tmp_path, stop, trial) -> None:

@@ -257,6 +257,7 @@ class Reader(nn.Module):
         return tokens.mean(1), tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nn.Conv1d, nn.GRU, nn.LSTM])
 def test_token_ids_through_every_kind_of_layer(kind: type[nn.Module], tmp_path: Path) -> None:
     ids = np.random.default_rng(0).integers(0, 50, (9, 12))

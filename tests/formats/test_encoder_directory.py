@@ -101,6 +101,7 @@ def pair_tokenizer(template: str, pad: int) -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", model_input_names=given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", PAIRED)
 def test_pairs_get_the_logits_of_transformers(tmp_path: Path, model_type: str) -> None:
     template, pad = PAIRED[model_type]

@@ -152,6 +152,7 @@ def test_without_arch_the_error_is_the_command_to_type(arch: str, tmp_path: Path
     assert f"edgekd compress {tmp_path / 'w.pt'} --arch {arch} --target raspberry-pi" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_nothing_known_proposes_a_file(tmp_path: Path) -> None:
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
     with pytest.raises(BadInput, match=r"--arch file\.py:build"):

@@ -154,6 +154,7 @@ def test_a_program_that_ends_early_with_success_is_no_result(tmp_path: Path, mon
         bench(tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_eight_times_the_work_is_clearly_dearer(matmul_chain: Chain) -> None:
     small = matmul_chain("small", count=1, width=512)
     large = matmul_chain("large", count=8, width=512)
@@ -200,6 +201,7 @@ def test_places() -> None:
         parse_place("hots")
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_once_the_candidate_is_surely_slower(
     matmul_chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def constants(path: Path) -> dict[str, np.ndarray]:
     return {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
 
 
+@pytest.mark.slow
 def test_distillation_mends_what_static_quantization_broke(uneven: Files, images: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "trained.onnx"
     result = distilled(uneven, out, images)
@@ -52,6 +53,7 @@ def test_distillation_mends_what_static_quantization_broke(uneven: Files, images
     assert -10 * np.log10(result.after_loss) == pytest.approx(result.after_db, abs=1.0)
 
 
+@pytest.mark.slow
 def test_only_numbers_change_and_biases_keep_the_scale_that_integer_kernels_assume(
     uneven: Files, images: np.ndarray, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_weights_start_from_the_float_model_and_give_the_codes_of_the_file(uneve
     torch.testing.assert_close(Student(model, "int8", elsewhere).current()[name], student.graph.constants[name].float())
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_bytes_and_another_gives_others(
     uneven: Files, images: np.ndarray, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def net(name: str) -> torch.nn.Module:
     return timm.create_model(name, num_classes=10, **TINY[name]).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_float_and_int8_graphs_give_what_the_runtime_gives(name: str, tmp_path: Path, reference) -> None:
     inputs = np.random.default_rng(0).normal(0, 1, (4, 3, 64, 64)).astype(np.float32)

@@ -59,6 +59,7 @@ def planted(resnet: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_biases_that_are_corrected_bring_the_outputs_nearer(resnet: Path, tmp_path: Path) -> None:
     static, better = tmp_path / "static.onnx", tmp_path / "better.onnx"
     int8_static(resnet, static, calibration=CALIBRATION, numerics=PER_TENSOR)
@@ -72,6 +73,7 @@ def test_biases_that_are_corrected_bring_the_outputs_nearer(resnet: Path, tmp_pa
     assert again.read_bytes() == better.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numerics", [PER_CHANNEL, PER_TENSOR])
 def test_a_planted_collapse_is_recovered(resnet: Path, tmp_path: Path, numerics: Numerics) -> None:
     hard = planted(resnet, tmp_path / "hard.onnx")
@@ -89,6 +91,7 @@ def test_a_planted_collapse_is_recovered(resnet: Path, tmp_path: Path, numerics:
     assert signals["recovered"] > signals["sound"] - 1, result.notes
 
 
+@pytest.mark.slow
 def test_layers_that_are_left_float_stay_float(resnet: Path, tmp_path: Path) -> None:
     out = tmp_path / "mixed.onnx"
     int8_corrected(resnet, out, calibration=CALIBRATION, numerics=PER_TENSOR, leave_float=["/conv.0/Conv"])
@@ -97,6 +100,7 @@ def test_layers_that_are_left_float_stay_float(resnet: Path, tmp_path: Path) -> 
     assert first.input[0] == "image" and set(first.input[1:]) <= floats
 
 
+@pytest.mark.slow
 def test_nodes_without_names_and_constants_among_the_inputs(resnet: Path, tmp_path: Path) -> None:
     """As exporters wrote graphs for years: one name for all nodes, and weights that a caller may set."""
     model = onnx.load(resnet)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from torch import nn
 
@@ -41,6 +42,7 @@ def sentences(count: int) -> np.ndarray:
     return ids
 
 
+@pytest.mark.slow
 def test_masked_scores_spoil_int8_throughout_and_not_int8_products(tmp_path: Path) -> None:
     torch.manual_seed(0)
     data, model = sentences(160), tmp_path / "float.onnx"

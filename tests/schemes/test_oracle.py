@@ -54,6 +54,7 @@ def test_convolutions_with_relu_fuse_and_pay(judged: Callable[..., FusionVerdict
     assert not [fault for fault in verdict.faults if fault.left.keys() - {"Transpose"}]
 
 
+@pytest.mark.slow
 def test_hard_swish_is_at_fault_for_the_pairs_around_it(judged: Callable[..., FusionVerdict]) -> None:
     verdict, plain = judged(chain(16, nn.Hardswish)), judged(chain(16, nn.ReLU))
     assert verdict.left["QuantizeLinear"] == verdict.left["DequantizeLinear"] == 1 + 4
@@ -69,6 +70,7 @@ def test_hard_swish_is_at_fault_for_the_pairs_around_it(judged: Callable[..., Fu
     assert 0 < sum(fault.share for fault in verdict.faults) < 1
 
 
+@pytest.mark.slow
 def test_signed_activations_fuse_with_silu_on_arm_but_not_on_x86(judged: Callable[..., FusionVerdict]) -> None:
     arm = judged(chain(32, nn.SiLU), ARM)
     assert (arm.left["QuantizeLinear"], arm.left["float_products"]) == (1, 0)
@@ -87,6 +89,7 @@ def test_a_file_against_itself_neither_pays_nor_has_faults(tmp_path: Path) -> No
     assert verdict.left == {"float_products": 4}
 
 
+@pytest.mark.slow
 def test_leaving_the_proposed_nodes_float_costs_what_was_predicted(tmp_path: Path) -> None:
     """Wide convolutions that int8 speeds up three times, before narrow ones among activations without a kernel."""
     torch.manual_seed(0)

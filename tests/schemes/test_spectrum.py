@@ -77,6 +77,7 @@ def test_the_way_to_the_logarithm_is_found_and_a_networks_own_is_not(tmp_path):
         assert before_logarithm(exported(other, torch.ones(1, 20), tmp_path / "b.onnx")) == []
 
 
+@pytest.mark.slow
 def test_int8_is_sound_with_a_float_spectrum_and_broken_without(tmp_path, monkeypatch: pytest.MonkeyPatch):
     exported(audio_net(), torch.from_numpy(sounds(1)), tmp_path / "float.onnx")
     inputs, numerics = sounds(64), resolve("raspberry-pi-5").profile.numerics

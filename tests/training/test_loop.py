@@ -125,6 +125,7 @@ def test_a_student_that_ignores_its_teacher_is_the_control_bit_for_bit(digits, m
     assert same(weights(one), weights(two))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_run_cut_anywhere_ends_with_the_same_bits(digits, make_net, teacher, tmp_path, optimizer):
     rate = 0.1 if optimizer == "sgd" else 0.01
