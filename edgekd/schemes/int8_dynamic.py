@@ -29,7 +29,8 @@ def int8_dynamic(
 ) -> SchemeResult:
     """Write int8 weights, symmetric, per channel and with 7 bits as `numerics` says; no calibration data are used.
 
-    Skipped where the graph multiplies by no constant matrix.
+    With an LSTM there is one scale per tensor: on x86 two layers of 128 took 0.52 of fp32's time so, and 0.64 with one
+    per channel, at the same signal within 0.2 dB. Skipped where the graph multiplies by no constant matrix.
 
     Raises:
         BadInput: the graph cannot be quantized.
@@ -44,7 +45,7 @@ def int8_dynamic(
             prepared.graph,
             written,
             op_types_to_quantize=DYNAMIC_OPERATORS,
-            per_channel=numerics.per_channel,
+            per_channel=numerics.per_channel and not any(node.op_type == "LSTM" for node in prepared.graph.graph.node),
             reduce_range=numerics.reduce_range,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=before_logarithm(prepared.graph),

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import Numerics
+from edgekd.onnx_graph import to_bytes
 from edgekd.parity import sqnr_db
 from edgekd.runtimes import predict_batches
 from edgekd.schemes import int8_nncf as module
@@ -121,3 +122,19 @@ def test_attention_is_a_product_with_a_softmax(model: Path) -> None:
     assert not has_attention(graph)  # of a classifier
     graph.graph.node.append(helper.make_node("MatMul", ["shares", "values"], ["mixed"]))
     assert has_attention(graph)
+
+
+@needs_nncf
+@pytest.mark.parametrize("better", [0, 1])
+def test_attention_is_smoothed_only_where_that_keeps_more(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, better: int
+) -> None:
+    quantize, asked, judged = module._quantize, [], []
+    monkeypatch.setattr(module, "has_attention", lambda graph: True)
+    monkeypatch.setattr(
+        module, "_quantize", lambda *a, smooth, **k: asked.append(smooth) or quantize(*a, smooth=smooth)
+    )
+    monkeypatch.setattr(module, "_signal", lambda graph, *_: judged.append(graph) or float(len(judged) - 1 == better))
+    int8_nncf(model, tmp_path / "int8.onnx", calibration=CalibrationData(IMAGES), numerics=X86)
+    assert asked == [True, False]
+    assert (tmp_path / "int8.onnx").read_bytes() == to_bytes(judged[better])

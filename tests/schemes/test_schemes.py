@@ -177,6 +177,26 @@ def test_dynamic_int8_leaves_convolutions_alone(digits: Digits, tmp_path: Path) 
     assert score(out, digits) >= score(digits.model, digits) - 0.01
 
 
+def test_an_lstm_has_one_scale_per_tensor_whatever_the_device_wants(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, steps = nn.LSTM(8, 16, batch_first=True).eval(), torch.randn(1, 5, 8)
+    whole, out = tmp_path / "whole.onnx", tmp_path / "int8.onnx"
+    export_onnx(LastStep(net), steps, whole, max_opset=17, max_ir=8)
+    SCHEMES["int8_dynamic"](whole, out, calibration=None, numerics=ARM)
+    (lstm,) = nodes(out, "DynamicQuantizeLSTM")
+    values = constants(out)
+    assert {values[name].size for name in lstm.input if name.endswith("_scale")} == {1}
+
+
+class LastStep(nn.Module):
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        return self.lstm(steps)[0][:, -1]
+
+
 def test_dynamic_int8_takes_embeddings_along(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Embedding(500, 32), nn.Flatten(), nn.Linear(8 * 32, 3)).eval()
