@@ -4,11 +4,6 @@ import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
@@ -20,35 +15,23 @@ from edgekd.evidence import (
     stored_ranges,
     training_inputs,
 )
-from edgekd.numerics import is_arm
-from edgekd.onnx_graph import to_bytes
-from edgekd.parity import worst_sqnr_db
 from edgekd.preprocessing import Preprocessing, sample_inputs
 from edgekd.progress import Listener, Tick
-from edgekd.quantization import FusionVerdict, LadderStep, NodeSignal, SchemeFile, Share
+from edgekd.quantization import LadderStep, SchemeFile
+from edgekd.quantized_file import FloatModel, examine_file, runtimes_for
 from edgekd.record import Record
 from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData
-from edgekd.schemes.inspect_graph import operators_left
 from edgekd.schemes.ladder import climb, enough
 from edgekd.schemes.names import CALIBRATED, parse_scheme
-from edgekd.schemes.noise import accumulated_noise, noise_inputs
-from edgekd.schemes.offered import offered, on_this_machine, runs_in, session_options
-from edgekd.schemes.oracle import judge_fusion
-from edgekd.schemes.quantizer import prepare
+from edgekd.schemes.offered import offered
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.schemes.share import quantized_share
-from edgekd.schemes.signal import check_signal
 from edgekd.schemes.table import SCHEMES
-from edgekd.schemes.twin import needs_twin, unsigned
 from edgekd.tasks.task import Task
-from edgekd.workspace import file_sha256, write_atomic
 
 log = logging.getLogger(__name__)
 
 SIGNAL_INPUTS = 64
-SAME_TENSORS = ("int8_static", "int8_products", "int8_fused", "int8_mixed", "int8_searched", "int8_qad")
-"""Schemes whose graph computes the same tensors as the float one, to within noise."""
 
 
 class Quantized(Record):
@@ -65,12 +48,7 @@ class _Work:
     """What every scheme is given, and what has come of it so far."""
 
     folder: Path
-    model: Path
-    profile: DeviceProfile
-    runtimes: tuple[str, ...]
-    inputs: npt.NDArray[Any]
-    reference: tuple[npt.NDArray[np.float32], ...]
-    calibration: CalibrationData | None
+    model: FloatModel
     evidence: Evidence | None
     files: dict[str, SchemeFile] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -140,7 +118,11 @@ def quantize(
             seed=seed,
             listen=listen,
         )
-    work = _Work(folder, model, profile, runtimes, inputs, predict_all(model, [inputs]), calibration, evidence)
+    work = _Work(
+        folder,
+        FloatModel(model, profile, runtimes, inputs, predict_all(model, [inputs]), calibration),
+        evidence,
+    )
     work.notes.extend(notes)
     for done, scheme in enumerate(schemes):
         listen(Tick("scheme", done, len(schemes), scheme))
@@ -162,30 +144,25 @@ def quantize(
 def _write(scheme: str, work: _Work) -> str | None:
     """Write a scheme's file and examine it, unless that was done; return why there is none that may compete."""
     if scheme not in work.files and scheme not in work.skipped:
-        result = _no_runtime(scheme, work) or _apply(scheme, work)
+        result = _no_runtime(scheme, work.model) or _apply(scheme, work)
         if result.skipped:
             work.skipped[scheme] = result.skipped
             log.info("%s does not apply: %s", scheme, result.skipped)
         else:
-            work.files[scheme] = _examine(scheme, result, work)
+            work.files[scheme] = examine_file(scheme, work.folder / str(result.file), result, work.model)
     return work.skipped.get(scheme) or work.files[scheme].rejected
 
 
-def _able(scheme: str, work: _Work) -> tuple[str, ...]:
-    """Runtimes that compete and may run a scheme on the device."""
-    return tuple(name for name in runs_in(scheme, work.profile) if name in work.runtimes)
-
-
-def _no_runtime(scheme: str, work: _Work) -> SchemeResult | None:
+def _no_runtime(scheme: str, model: FloatModel) -> SchemeResult | None:
     """Why nothing would run the scheme's file: no runtime of the device may, or it is not installed here."""
-    able = _able(scheme, work)
+    able = runtimes_for(scheme, model)
     if any(RUNTIMES[name].available() for name in able):
         return None
     if able:
         reasons = [f"{able[0]} is not installed here; {RUNTIMES[able[0]].install} adds it"]
     else:
-        there = [name for name in work.profile.runtimes if name in work.runtimes]
-        reasons = [str(offered(scheme, name, work.profile)) for name in there]
+        there = [name for name in model.profile.runtimes if name in model.runtimes]
+        reasons = [str(offered(scheme, name, model.profile)) for name in there]
     return SchemeResult(scheme=scheme, skipped="; ".join(reasons))
 
 
@@ -196,10 +173,10 @@ def _apply(scheme: str, work: _Work) -> SchemeResult:
         raise BadInput(f"There is no scheme {scheme!r}.")
     try:
         return SCHEMES[variant.base](
-            work.model,
+            work.model.path,
             work.folder / f"{scheme}.onnx",
-            calibration=work.calibration,
-            numerics=variant.numerics_of(work.profile.numerics),
+            calibration=work.model.calibration,
+            numerics=variant.numerics_of(work.model.profile.numerics),
             method=variant.method,
             evidence=work.evidence,
         )
@@ -207,78 +184,6 @@ def _apply(scheme: str, work: _Work) -> SchemeResult:
         if scheme == "fp32":
             raise
         return SchemeResult(scheme=scheme, skipped=str(error))
-
-
-def _examine(scheme: str, result: SchemeResult, work: _Work) -> SchemeFile:
-    """Load and run the file; a broken one is a result with a reason, not an exception.
-
-    Its signal is taken in the first runtime in which it may compete, in the precision that it is run in there.
-    """
-    path = work.folder / str(result.file)
-    runtime = next(name for name in _able(scheme, work) if RUNTIMES[name].available())
-    options = on_this_machine(session_options(scheme, runtime, work.profile))
-    signal: float | None = None
-    operators: dict[str, int] = {}
-    try:
-        said = predict_all(path, [work.inputs], runtime=runtime, options=options)
-        signal = worst_sqnr_db(work.reference, said)
-        operators = operators_left(path, arm=is_arm(work.profile.isa))
-        rejected = check_signal(signal)
-    except BadInput as error:
-        rejected = str(error)
-    return SchemeFile(
-        scheme=scheme,
-        file=path.name,
-        sha256=file_sha256(path),
-        size_kib=round(path.stat().st_size / 1024, 1),
-        sqnr_db=signal,
-        operators=operators,
-        twin=_write_twin(scheme, path, work.profile),
-        left_float=result.left_float,
-        notes=result.notes,
-        fusion=None if rejected else _fusion(scheme, path, work),
-        share=None if rejected else _share(path, work),
-        layers=() if rejected else _layers(scheme, path, work),
-        rejected=rejected,
-    )
-
-
-def _write_twin(scheme: str, path: Path, profile: DeviceProfile) -> str | None:
-    """The name of the twin, where one is needed: for Arm and ONNX Runtime, which has fewer kernels on x86."""
-    graph = onnx.load(path)
-    elsewhere = not is_arm(profile.isa) or offered(scheme, "onnxruntime", profile) is not None
-    if elsewhere or not needs_twin(graph):
-        return None
-    twin = path.with_suffix(".twin.onnx")
-    write_atomic(twin, to_bytes(unsigned(graph)))
-    return twin.name
-
-
-def _fusion(scheme: str, path: Path, work: _Work) -> FusionVerdict | None:
-    """What int8 is predicted to cost on the target; None for floats, other runtimes and what cannot be counted."""
-    if not scheme.startswith("int8") or offered(scheme, "onnxruntime", work.profile) is not None:
-        return None
-    try:
-        return judge_fusion(work.model, path, work.profile)
-    except BadInput as error:
-        log.info("whether %s pays cannot be predicted: %s", scheme, error)
-        return None
-
-
-def _share(path: Path, work: _Work) -> Share | None:
-    try:
-        return quantized_share(path, arm=is_arm(work.profile.isa))
-    except BadInput as error:
-        log.info("how much of %s is int8 cannot be counted: %s", path.name, error)
-        return None
-
-
-def _layers(scheme: str, path: Path, work: _Work) -> tuple[NodeSignal, ...]:
-    """Signal at every node; empty for schemes that do not keep the float graph's tensors as they are."""
-    if not scheme.startswith(SAME_TENSORS) or work.calibration is None:
-        return ()
-    graph = prepare(work.model).graph
-    return accumulated_noise(graph, onnx.load(path), noise_inputs(graph, work.calibration))
 
 
 def _methods(schemes: tuple[str, ...]) -> frozenset[str]:

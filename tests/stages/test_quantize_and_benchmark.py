@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd import quantized_file
 from edgekd.device import resolve
 from edgekd.errors import BadInput
 from edgekd.figures import Number
@@ -17,7 +18,6 @@ from edgekd.quantization import SchemeFile
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.table import SCHEMES
 from edgekd.stages import benchmark as benchmark_module
-from edgekd.stages import quantize as quantize_module
 from edgekd.stages.benchmark import Contender, benchmark, contend, head_to_head
 from edgekd.stages.quantize import quantize
 from edgekd.tasks.classification import CLASSIFICATION
@@ -96,7 +96,7 @@ def test_a_scheme_that_fails_is_skipped_with_its_reason_and_fp32_is_not(model, t
 
 
 def test_a_file_whose_operators_cannot_be_listed_is_rejected(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantize_module, "operators_left", refuse)
+    monkeypatch.setattr(quantized_file, "operators_left", refuse)
     assert {file.rejected for file in quantized(model, tmp_path).files} == {"the operator Strange has no int8 form"}
 
 
