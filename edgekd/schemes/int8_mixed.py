@@ -5,15 +5,13 @@ from pathlib import Path
 
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData, Method
-from edgekd.schemes.quantizer import already_integer, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import find_ranges
+from edgekd.schemes.quantizer import write_scheme
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.trials import (
     attempt,
+    begin_search,
     best_trial,
     graph_of,
-    measured_noise,
-    open_ground,
     read_trace,
     smallest_prefix,
 )
@@ -38,18 +36,11 @@ def int8_mixed(
     Raises:
         BadInput: the graph cannot be quantized.
     """
-    if skipped := already_integer(model):
-        return SchemeResult(scheme="int8_mixed", skipped=skipped)
-    if calibration is None or evidence is None:
-        return SchemeResult(scheme="int8_mixed", skipped="there are no data to calibrate and to score it with")
-    prepared = prepare(model)
-    with refusing(model):
-        ranges = find_ranges(prepared.graph, calibration, method)
-    ground = open_ground(prepared, ranges, numerics, evidence, name=out.stem)
-    table = measured_noise(ground, calibration)
-    noise = table.layers
-    if table.complete and not noise:
-        return SchemeResult(scheme="int8_mixed", skipped="no operator of the graph has an int8 form")
+    begun = begin_search(model, calibration, numerics, method, evidence, name=out.stem)
+    if isinstance(begun, str):
+        return SchemeResult(scheme="int8_mixed", skipped=begun)
+    ground, table = begun
+    noise, evidence = table.layers, ground.evidence
     order = [one.node for one in noise][: max(1, int(MOST * len(noise)))]
 
     def inside(names: Sequence[str]) -> bool:
@@ -61,7 +52,7 @@ def int8_mixed(
         skipped = f"{evidence.seconds:.0f} s, its limit, were over before anything was tried"
         return SchemeResult(scheme="int8_mixed", skipped=skipped)
     best = best_trial(trials, evidence.enough)
-    notes = [*prepared.notes, *table.notes, f"{len(best.left_float)} of {len(noise)} layers are float"]
+    notes = [*ground.prepared.notes, *table.notes, f"{len(best.left_float)} of {len(noise)} layers are float"]
     if best.score < evidence.enough:
         limit = "in the time there was" if ground.out_of_time else f"with up to {len(order)} layers float"
         notes.append(f"{100 * evidence.enough:.2f} % were not reached {limit}; this is the best")

@@ -7,16 +7,14 @@ from pathlib import Path
 from edgekd.device import Numerics
 from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.noise import LayerNoise
-from edgekd.schemes.quantizer import already_integer, prepare, refusing, write_scheme
-from edgekd.schemes.ranges import find_ranges
+from edgekd.schemes.quantizer import write_scheme
 from edgekd.schemes.scheme import Evidence, SchemeResult
 from edgekd.schemes.trials import (
     Ground,
     attempt,
+    begin_search,
     best_trial,
     graph_of,
-    measured_noise,
-    open_ground,
     read_trace,
     smallest_prefix,
 )
@@ -44,25 +42,18 @@ def int8_searched(
     Raises:
         BadInput: the graph cannot be quantized.
     """
-    if skipped := already_integer(model):
-        return SchemeResult(scheme="int8_searched", skipped=skipped)
-    if calibration is None or evidence is None:
-        return SchemeResult(scheme="int8_searched", skipped="there are no data to calibrate and to score it with")
-    prepared = prepare(model)
-    with refusing(model):
-        ranges = find_ranges(prepared.graph, calibration, method)
-    ground = open_ground(prepared, ranges, numerics, evidence, name=out.stem)
-    table = measured_noise(ground, calibration)
-    noise = table.layers
-    if table.complete and not noise:
-        return SchemeResult(scheme="int8_searched", skipped="no operator of the graph has an int8 form")
+    begun = begin_search(model, calibration, numerics, method, evidence, name=out.stem)
+    if isinstance(begun, str):
+        return SchemeResult(scheme="int8_searched", skipped=begun)
+    ground, table = begun
+    noise, evidence = table.layers, ground.evidence
     added = _added_milliseconds(ground, noise)
     attempt(ground, ())
     _search(ground, noise, added)
     trials = read_trace(ground).trials
     best = best_trial(trials, evidence.enough)
     notes = [
-        *prepared.notes,
+        *ground.prepared.notes,
         *table.notes,
         f"{len(best.left_float)} of {len(noise)} layers are float, the best of {len(trials)} sets",
     ]

@@ -18,10 +18,11 @@ from edgekd.device import Numerics
 from edgekd.onnx_graph import to_bytes
 from edgekd.progress import Tick
 from edgekd.record import Record
-from edgekd.schemes.calibration import CalibrationData, RangeTable
+from edgekd.schemes.calibration import CalibrationData, Method, RangeTable
 from edgekd.schemes.noise import LayerNoise, layer_noise, noise_inputs
 from edgekd.schemes.qdq import with_pairs
-from edgekd.schemes.quantizer import Prepared, finish, refusing
+from edgekd.schemes.quantizer import Prepared, already_integer, finish, prepare, refusing
+from edgekd.schemes.ranges import find_ranges
 from edgekd.schemes.scheme import Evidence
 from edgekd.workspace import write_atomic
 
@@ -117,6 +118,33 @@ def _read_noise(path: Path, made_from: str) -> NoiseTable:
     except (OSError, ValidationError):
         return nothing
     return table if table.made_from == made_from else nothing
+
+
+def begin_search(
+    model: Path,
+    calibration: CalibrationData | None,
+    numerics: Numerics,
+    method: Method,
+    evidence: Evidence | None,
+    *,
+    name: str,
+) -> tuple[Ground, NoiseTable] | str:
+    """Return the ground of a search over a float file's layers and their noise, or say why there is nothing to search.
+
+    Raises BadInput where the graph cannot be quantized.
+    """
+    if skipped := already_integer(model):
+        return skipped
+    if calibration is None or evidence is None:
+        return "there are no data to calibrate and to score it with"
+    prepared = prepare(model)
+    with refusing(model):
+        ranges = find_ranges(prepared.graph, calibration, method)
+    ground = open_ground(prepared, ranges, numerics, evidence, name=name)
+    table = measured_noise(ground, calibration)
+    if table.complete and not table.layers:
+        return "no operator of the graph has an int8 form"
+    return ground, table
 
 
 def attempt(ground: Ground, left_float: Collection[str]) -> Trial:
