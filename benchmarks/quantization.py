@@ -211,6 +211,27 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def schemes_table(results: list[dict[str, Any]]) -> str:
+    """Every network by every candidate: CPU time relative to fp32 in ONNX Runtime, signal to noise, size of the file.
+
+    Candidates below the floor of signal to noise are not timed. The chosen one is set in bold.
+    """
+    columns = sorted({one["id"] for found in results for one in found["candidates"]})
+    lines = ["| network | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
+    for found in results:
+        cells = {one["id"]: candidate_cell(one) for one in found["candidates"]}
+        cells[found["chosen"]] = f"**{cells[found['chosen']]}**"
+        lines.append("| " + " | ".join([found["name"], *(cells.get(column, "") for column in columns)]) + " |")
+    return "\n".join(lines)
+
+
+def candidate_cell(candidate: dict[str, Any]) -> str:
+    time = "" if candidate["ratio"] is None else f"{candidate['ratio']:.2f}, "
+    signal = candidate["sqnr_db"]
+    fidelity = "" if signal is None else "exact, " if signal > 199 else f"{signal:.0f} dB, "
+    return f"{time}{fidelity}{candidate['size_kib'] / 1024:.1f} MiB"
+
+
 def interval(costs: list[float]) -> str:
     return f"{costs[0]:.2f} [{costs[1]:.2f}, {costs[2]:.2f}]"
 
@@ -229,7 +250,7 @@ def main() -> None:
             kept.write_text(json.dumps(result, indent=1))
         results.append(json.loads(kept.read_text()))
         print(table(results[-1:]), flush=True)
-    print(f"\n{table(results)}")
+    print(f"\n{table(results)}\n\n{schemes_table(results)}")
 
 
 if __name__ == "__main__":
