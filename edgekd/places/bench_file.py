@@ -9,7 +9,7 @@ from pydantic import Field
 from edgekd.figures import Latency, Memory
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
-from edgekd.places.place import PLACES, parse_place
+from edgekd.places.timing import bench
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
@@ -50,15 +50,15 @@ def bench_file(
     max_seconds: float = 30.0,
     seed: int = 0,
 ) -> BenchResult:
-    """Check, count, time and weigh one ONNX file; the keywords are those of `edgekd.places.host.bench`.
+    """Check, count, time and weigh one ONNX file; the keywords are those of `edgekd.places.timing.bench`.
 
     Raises BadInput where the file is no sound ONNX model or the runtime refuses it, UsageError for an unknown place or
     runtime, and EdgekdError where the benchmark process dies.
     """
-    run = PLACES[parse_place(place)]
     summary = summarise(read_onnx(path))
-    taken = run(
+    taken = bench(
         path,
+        on=place,
         runtime=runtime,
         threads=threads,
         session=session,
