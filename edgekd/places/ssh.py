@@ -142,10 +142,13 @@ def explain(said: str, address: Address) -> str:
         "Host key verification failed": f"its host key is not accepted; log in once to see why: ssh {port}{login}",
         "Permission denied": f"it does not let you in by key; copy yours there: ssh-copy-id {port}{login}",
     }
-    return next((why for words, why in reasons.items() if words in said), excuse(said))
+    return next((why for words, why in reasons.items() if words in said), f"it cannot be reached ({_last(said)})")
 
 
 def excuse(said: str) -> str:
     """Why a connection ended, in ssh's words, or without any."""
-    last = in_one_line(said.strip().rpartition("\n")[2]) if said.strip() else ""
-    return f"the connection was lost ({last})" if last else "the connection was lost"
+    return "the connection was lost" + (f" ({_last(said)})" if said.strip() else "")
+
+
+def _last(said: str) -> str:
+    return in_one_line(said.strip().rpartition("\n")[2])
