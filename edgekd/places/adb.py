@@ -32,9 +32,12 @@ def open_adb(text: str) -> Iterator[Place]:
     place, device = f"adb://{found['serial']}", ["adb", "-s", found["serial"]]
 
     def connect() -> None:
-        done = _adb([*device, "get-state"], QUICK)
+        try:
+            done = _adb([*device, "get-state"], QUICK)
+        except subprocess.TimeoutExpired as error:
+            raise PlaceLost(f"{place}: adb does not answer; try `adb kill-server`.") from error
         state = done.stdout.decode(errors="replace").strip()
-        if done.returncode or state != "device":
+        if state != "device":
             raise PlaceLost(f"{place}: {explain(done.stderr.decode(errors='replace') or state)}.")
 
     def shell(line: str, seconds: float) -> "subprocess.CompletedProcess[bytes]":

@@ -5,6 +5,9 @@ from typing import Any
 from edgekd.benchmark_program import conditions
 from edgekd.machine_facts import machine_facts
 
+THROTTLED_NOW = 0xF
+"""Bits of a Raspberry Pi's get_throttled that are the present: undervoltage, frequency cap, throttled, soft limit."""
+
 
 def environment() -> dict[str, Any]:
     """Return what is readable of this machine and its present state; nothing in it names machine or user."""
@@ -24,8 +27,7 @@ def disturbances(seen: list[dict[str, float]], *, cores: int, runs: int, preempt
     clocks = [one["clock_mhz"] for one in seen if "clock_mhz" in one]
     if clocks and min(clocks) < 0.95 * max(clocks):
         found.append(f"the clock went between {min(clocks):.0f} and {max(clocks):.0f} MHz")
-    # Bits 0 to 3 of get_throttled are the present: undervoltage, frequency cap, throttled, soft temperature limit.
-    if any(int(one.get("throttled", 0)) & 0xF for one in seen):
+    if any(int(one.get("throttled", 0)) & THROTTLED_NOW for one in seen):
         hottest = max((one["temperature_c"] for one in seen if "temperature_c" in one), default=None)
         found.append("the board throttled itself" + (f" at {hottest:.0f} degrees C" if hottest is not None else ""))
     if preempted > 0.1 * runs:

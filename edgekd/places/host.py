@@ -29,10 +29,8 @@ def open_host() -> Iterator[Place]:
 
 
 def _run(words: Sequence[str], seconds: float) -> Finished:
-    done = subprocess.run(
-        words, capture_output=True, text=True, errors="replace", timeout=seconds, stdin=subprocess.DEVNULL
-    )
-    return Finished(done.returncode, done.stderr)
+    done = subprocess.run(words, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    return Finished(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
 def _fetch(path: str) -> bytes | None:

@@ -23,6 +23,7 @@ class Finished:
     as `subprocess` has it."""
 
     code: int
+    stdout: bytes = b""
     stderr: str = ""
 
 

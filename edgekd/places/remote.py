@@ -80,7 +80,7 @@ def open_remote(client: Client) -> Iterator[Place]:
 
     def resume() -> None:
         client.connect()
-        if ask(client, ["test", "-d", folders[-1]])[0].code:  # restarted, and it was kept in memory
+        if ask(client, ["test", "-d", folders[-1]]).code:  # restarted, and it was kept in memory
             folders.append(_made(client))
             sent.clear()
 
@@ -90,7 +90,7 @@ def open_remote(client: Client) -> Iterator[Place]:
             python=(client.python,),
             facts=lambda: _facts(client, put(Path(machine_facts.__file__))),
             put=put,
-            run=lambda words, seconds: ask(client, words, seconds)[0],
+            run=lambda words, seconds: ask(client, words, seconds),
             fetch=lambda path: _fetch(client, path),
             remove=lambda path: _remove(client, str(PurePosixPath(path).parent)),
             resume=resume,
@@ -100,8 +100,8 @@ def open_remote(client: Client) -> Iterator[Place]:
             _remove(client, *folders)
 
 
-def ask(client: Client, words: Sequence[str], seconds: float | None = None) -> tuple[Finished, bytes]:
-    """Run a command there; return how it ended, and its stdout.
+def ask(client: Client, words: Sequence[str], seconds: float | None = None) -> Finished:
+    """Run a command there and return how it ended.
 
     Raises PlaceLost where that cannot be known. A command that is given its own seconds raises TimeoutExpired.
     """
@@ -116,14 +116,14 @@ def ask(client: Client, words: Sequence[str], seconds: float | None = None) -> t
     if not ended:
         raise PlaceLost(f"{client.place}: {client.excuse(stderr)}.")
     code = int(status)
-    return Finished(code if code <= 128 else 128 - code, stderr), stdout  # a shell says 128 + signal
+    return Finished(code if code <= 128 else 128 - code, stdout, stderr)  # a shell says 128 + signal
 
 
 def _made(client: Client) -> str:
-    done, stdout = ask(client, ["sh", "-c", _MAKE, "sh", client.temporary])
+    done = ask(client, ["sh", "-c", _MAKE, "sh", client.temporary])
     if done.code:
         raise EdgekdError(_refused(client.place, "a folder for its files", done.stderr))
-    return stdout.decode().strip()
+    return done.stdout.decode().strip()
 
 
 def _send(client: Client, file: Path, there: str) -> None:
@@ -140,8 +140,8 @@ def _refused(place: str, what: str, words: str) -> str:
 
 
 def _fetch(client: Client, path: str) -> bytes | None:
-    done, stdout = ask(client, ["cat", path])
-    return None if done.code else stdout
+    done = ask(client, ["cat", path])
+    return None if done.code else done.stdout
 
 
 def _remove(client: Client, *folders: str) -> None:
@@ -150,7 +150,7 @@ def _remove(client: Client, *folders: str) -> None:
 
 def _facts(client: Client, program: str) -> dict[str, Any]:
     """What the machine says of itself. Raises UsageError where it has no Python, or one that is too old."""
-    done, stdout = ask(client, [client.python, program])
+    done = ask(client, [client.python, program])
     needed = f"Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer with onnxruntime"
     if done.code in (126, 127):
         raise UsageError(
@@ -158,7 +158,7 @@ def _facts(client: Client, program: str) -> dict[str, Any]:
             f"{client.place}/path/to/python3"
         )
     try:
-        facts = dict(json.loads(stdout))
+        facts = dict(json.loads(done.stdout))
     except (ValueError, TypeError) as error:
         last = in_one_line(done.stderr.strip().rpartition("\n")[2])
         raise UsageError(f"{client.place}: {client.python!r} does not run there ({last}); install {needed}.") from error
