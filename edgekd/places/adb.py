@@ -1,4 +1,4 @@
-"""adb://SERIAL[/path/to/python]: an Android device behind the system's `adb`."""
+"""An Android device behind the system's `adb`: adb://SERIAL, or adb://SERIAL/path/to/python."""
 
 import re
 import shlex

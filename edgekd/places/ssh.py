@@ -1,4 +1,6 @@
-"""ssh://[user@]host[:port][/path/to/python]: a machine behind the system's `ssh`, which logs in by key.
+"""A machine behind the system's `ssh`, which logs in by key.
+
+    ssh://[user@]host[:port][/path/to/python]
 
 The user's own configuration holds (aliases, keys, jump hosts), except for what would change what a command does there.
 One connection is shared by all commands.
