@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgekd.errors import PlaceLost, UsageError
 from edgekd.places.place import Place
-from edgekd.places.remote import QUICK, Client, open_remote
+from edgekd.places.remote import QUICK, SENDING, Client, open_remote
 from edgekd.runtimes import in_one_line
 
 _ADDRESS = re.compile(r"adb://(?P<serial>[A-Za-z0-9_][A-Za-z0-9_.:-]*)(?P<python>/[^\0\n]*[^/\0\n])?/?")
@@ -45,14 +45,14 @@ def open_adb(text: str) -> Iterator[Place]:
 
     def send(file: Path, there: str) -> "subprocess.CompletedProcess[bytes]":
         made = shell(shlex.join(["mkdir", "-p", there.rpartition("/")[0]]), QUICK)
-        return made if made.returncode else _adb([*device, "push", str(file.absolute()), there], None)
+        return made if made.returncode else _adb([*device, "push", str(file.absolute()), there], SENDING)
 
     client = Client(place, found["python"] or "python3", TEMPORARY, connect, shell, send, explain)
     with open_remote(client) as opened:
         yield opened
 
 
-def _adb(command: list[str], seconds: float | None) -> "subprocess.CompletedProcess[bytes]":
+def _adb(command: list[str], seconds: float) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL, start_new_session=True
     )

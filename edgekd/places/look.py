@@ -1,12 +1,14 @@
 """What a place is, has and does right now, without timing anything there."""
 
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekd import runtime_ceilings
+from edgekd.errors import EdgekdError
 from edgekd.places.place import Place, persistently
 from edgekd.places.process import PROGRAM
 from edgekd.places.table import open_place
@@ -44,5 +46,8 @@ def look_at(text: str) -> Look:
 
 def _said(place: Place, words: Sequence[str]) -> dict[str, Any]:
     """What a program there prints as JSON; nothing where it fails."""
-    done = place.run([*place.python, *words], _SECONDS)
+    try:
+        done = place.run([*place.python, *words], _SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise EdgekdError(f"{place.name}: a small program did not end there in {_SECONDS:.0f} s.") from error
     return dict(json.loads(done.stdout)) if done.code == 0 else {}

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds to wait before each further try to reach a place that went away."""
 
+FULL = ("No space left on device", "Disk quota exceeded", "File too large", "File size limit exceeded")
+"""How systems and shells say that a file could not grow."""
+
 Result = TypeVar("Result")
 
 
@@ -52,6 +55,11 @@ class Place:
     fetch: Callable[[str], bytes | None]
     remove: Callable[[str], None]
     resume: Callable[[], None]
+
+
+def disk_full(words: str) -> bool:
+    """Whether a command that failed with these words found no space."""
+    return any(said in words for said in FULL)
 
 
 def persistently(place: Place, attempt: Callable[[], Result]) -> Result:

@@ -13,7 +13,8 @@ import numpy as np
 
 from edgekd import benchmark_program
 from edgekd.errors import BadInput, EdgekdError
-from edgekd.places.place import Finished, Place, persistently
+from edgekd.places.host import PLACE
+from edgekd.places.place import Finished, Place, disk_full, persistently
 from edgekd.runtimes import in_one_line
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, An
             done = _run(place, spec, [*place.python, program, there, begun[-1]])
             result = _result(place, begun[-1])
             place.remove(begun.pop())
-        return _checked(spec, done, result)
+        return _checked(place, spec, done, result)
 
     return persistently(place, attempt)
 
@@ -116,7 +117,7 @@ def _on_place(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
     """The spec with every file where it lies on the place."""
     models = [{**model, "path": place.put(Path(model["path"]))} for model in spec["models"]]
     inputs = {"inputs": place.put(Path(spec["inputs"]))} if "inputs" in spec else {}
-    return {**spec, "models": models, **inputs, "resumable": place.name != "host" and len(models) == 1}
+    return {**spec, "models": models, **inputs, "resumable": place.name != PLACE and len(models) == 1}
 
 
 def _run(place: Place, spec: dict[str, Any], command: Sequence[str]) -> Finished:
@@ -124,7 +125,9 @@ def _run(place: Place, spec: dict[str, Any], command: Sequence[str]) -> Finished
     try:
         return place.run(command, limit)
     except subprocess.TimeoutExpired as error:
-        raise EdgekdError(f"{_names(spec)}: the benchmark was stopped after {limit:.0f} s without an end.") from error
+        raise EdgekdError(
+            f"{_subject(place, spec)}: the benchmark was stopped after {limit:.0f} s without an end."
+        ) from error
 
 
 def _result(place: Place, path: str) -> dict[str, Any]:
@@ -133,19 +136,22 @@ def _result(place: Place, path: str) -> dict[str, Any]:
     return dict(json.loads(written)) if written else {}
 
 
-def _checked(spec: dict[str, Any], done: Finished, result: dict[str, Any]) -> dict[str, Any]:
+def _checked(place: Place, spec: dict[str, Any], done: Finished, result: dict[str, Any]) -> dict[str, Any]:
     """The result of a process that ended well. Raises what is wrong with any other."""
     if "error" in result:
         runtimes = " or ".join(sorted({model["runtime"] for model in spec["models"]}))
         where = STAGES.get(result.get("stage", ""), "starting")
-        raise BadInput(f"{_names(spec)}: {runtimes} fails at {where}: {in_one_line(result['error'])}")
+        raise BadInput(f"{_subject(place, spec)}: {runtimes} fails at {where}: {in_one_line(result['error'])}")
     if done.code != 0 or result.get("stage") != "done":
-        raise EdgekdError(f"{_names(spec)}: {death(done.code, done.stderr, result)}.")
+        if disk_full(done.stderr):
+            raise EdgekdError(f"{place.name}: the disk is full, no samples could be written; free some space there.")
+        raise EdgekdError(f"{_subject(place, spec)}: {death(done.code, done.stderr, result)}.")
     return result
 
 
-def _names(spec: dict[str, Any]) -> str:
-    return " and ".join(dict.fromkeys(model["path"] for model in spec["models"]))
+def _subject(place: Place, spec: dict[str, Any]) -> str:
+    names = " and ".join(dict.fromkeys(model["path"] for model in spec["models"]))
+    return names if place.name == PLACE else f"{names} on {place.name}"
 
 
 def death(code: int, stderr: str, result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from edgekd import machine_facts
 from edgekd.errors import EdgekdError, PlaceLost, UsageError
 from edgekd.formats.onnx_file import external_files
-from edgekd.places.place import Finished, Place
+from edgekd.places.place import Finished, Place, disk_full
 from edgekd.runtimes import in_one_line
 
 log = logging.getLogger(__name__)
@@ -23,13 +23,14 @@ OLDEST_PYTHON = (3, 10)
 """What benchmark_program.py is written in."""
 QUICK = 60.0
 """Seconds that a command may take that only looks or makes a folder."""
+SENDING = 3600.0
+"""Seconds that a file may take."""
 
 _BEGINS, _ENDED = b"edgekd: begins\n", b"\nedgekd: exit status "
 """What the far shell writes around a command's output: before it a login may have its say, and without what comes after
 it the connection ended, not the command."""
 _RUN = 'echo "edgekd: begins"; "$@"; printf "\\nedgekd: exit status %d\\n" "$?"'
 _MAKE = 'umask 077; mktemp -d "${TMPDIR:-$1}/edgekd-XXXXXXXX"'
-FULL = ("No space left on device", "Disk quota exceeded", "File too large", "File size limit exceeded")
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,17 @@ def _made(client: Client) -> str:
 
 
 def _send(client: Client, file: Path, there: str) -> None:
-    sent = client.send(file, there)
+    try:
+        sent = client.send(file, there)
+    except subprocess.TimeoutExpired as error:
+        raise PlaceLost(f"{client.place}: {file.name!r} was not there after {SENDING:.0f} s.") from error
     if sent.returncode:
         ask(client, ["true"])  # a client's own failure may be either; a lost connection shows here
         raise EdgekdError(_refused(client.place, repr(file.name), sent.stderr.decode(errors="replace")))
 
 
 def _refused(place: str, what: str, words: str) -> str:
-    if any(said in words for said in FULL):
+    if disk_full(words):
         return f"{place}: the disk is full there, {what} could not be written; free some space and try again."
     return f"{place}: {what} could not be written there ({in_one_line(words)})."
 

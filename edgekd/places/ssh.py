@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from edgekd.errors import PlaceLost, UsageError
 from edgekd.places.place import Place
-from edgekd.places.remote import Client, open_remote
+from edgekd.places.remote import QUICK, SENDING, Client, open_remote
 from edgekd.runtimes import in_one_line
 
 _ADDRESS = re.compile(
@@ -34,6 +34,7 @@ OPTIONS = {
     "ConnectTimeout": "15",
     "ServerAliveInterval": "5",
     "ServerAliveCountMax": "3",
+    "ControlPersist": "no",
     "ClearAllForwardings": "yes",
     "ForwardAgent": "no",
     "ForwardX11": "no",
@@ -90,17 +91,18 @@ def open_ssh(text: str) -> Iterator[Place]:
         socket = ["-S", str(Path(folder, "s"))]
         shared = ["ssh", *socket, *(word for option in OPTIONS.items() for word in ("-o", "=".join(option)))]
         # Where the shared connection is gone, ssh would quietly make another; this ProxyCommand lets that fail.
-        through = [*shared, "-o", "ProxyCommand=false", "-T", *address.words]
+        through = [*shared, "-o", "ControlMaster=no", "-o", "ProxyCommand=false", *address.words]
 
         def shell(line: str, seconds: float) -> "subprocess.CompletedProcess[bytes]":
             return _ssh([*through, line], seconds)
 
         def send(file: Path, there: str) -> "subprocess.CompletedProcess[bytes]":
             with file.open("rb") as content:
-                return _ssh([*through, shlex.join(["sh", "-c", _STORE, "sh", there])], None, content)
+                return _ssh([*through, shlex.join(["sh", "-c", _STORE, "sh", there])], SENDING, content)
 
         def leave() -> None:
-            _ssh(["ssh", *socket, "-O", "exit", "--", address.host], 15.0)
+            with suppress(subprocess.TimeoutExpired):
+                _ssh(["ssh", *socket, "-O", "exit", "--", address.host], QUICK)
 
         def connect() -> None:
             leave()
@@ -116,17 +118,17 @@ def open_ssh(text: str) -> Iterator[Place]:
 
 def _connect(command: list[str], address: Address, log: Path) -> None:
     """Start the shared connection, which stays in the background; ssh's words go to a file, which it keeps open."""
-    with log.open("wb") as said:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
-        )
+    none = subprocess.DEVNULL
+    try:
+        with log.open("wb") as said:
+            done = subprocess.run(command, stdin=none, stdout=none, stderr=said, timeout=QUICK, start_new_session=True)
+    except subprocess.TimeoutExpired as error:
+        raise PlaceLost(f"{address.place}: logging in did not end in {QUICK:.0f} s.") from error
     if done.returncode:
         raise PlaceLost(f"{address.place}: {explain(log.read_text(errors='replace'), address)}.")
 
 
-def _ssh(
-    command: list[str], seconds: float | None, stdin: BinaryIO | None = None
-) -> "subprocess.CompletedProcess[bytes]":
+def _ssh(command: list[str], seconds: float, stdin: BinaryIO | None = None) -> "subprocess.CompletedProcess[bytes]":
     """Run the client in a session of its own: Ctrl-C is ours, and the folder there is still removed."""
     return subprocess.run(
         command, capture_output=True, timeout=seconds, stdin=stdin or subprocess.DEVNULL, start_new_session=True

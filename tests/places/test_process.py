@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.errors import PlaceLost
+from edgekd.errors import EdgekdError, PlaceLost
 from edgekd.places import place as places
 from edgekd.places.place import Finished, Place, persistently
 from edgekd.places.process import joined, remaining, run_program
@@ -40,6 +40,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             return there
 
         def run(words: Sequence[str], seconds: float) -> Finished:
+            assert not [one for one in files if one.endswith("result.json")]  # a lost program's folder was removed
             specs.append(json.loads(files[words[-2]]))
             result = next(script)
             if result is not None:
@@ -126,6 +127,19 @@ def test_resuming_is_tried_again_too(scripted) -> None:
 
     assert persistently(Place(**{**vars(board), "resume": resume}), attempt) == "done"
     assert len(resumed) == 2
+
+
+def test_a_full_disk_there_is_said(scripted) -> None:
+    board, _ = scripted()
+    full = Finished(1, stderr="Traceback\nOSError: [Errno 28] No space left on device")
+    with pytest.raises(EdgekdError, match="board: the disk is full, no samples could be written"):
+        run_program(Place(**{**vars(board), "run": lambda words, seconds: full}), SPEC)
+
+
+def test_the_place_of_a_death_is_named(scripted) -> None:
+    board, _ = scripted()
+    with pytest.raises(EdgekdError, match=r"model\.onnx on board: the benchmark process died \(SIGKILL\) at starting"):
+        run_program(Place(**{**vars(board), "run": lambda words, seconds: Finished(-9)}), SPEC)
 
 
 def test_a_run_counts_the_same_in_every_part() -> None:

@@ -246,6 +246,11 @@ def when_samples_exist(board: Board, act: Callable[[], None]) -> threading.Threa
     return thread
 
 
+def running_on(board: Board) -> list[int]:
+    processes = psutil.process_iter(["cmdline"])
+    return [one.pid for one in processes if str(board.temporary) in " ".join(one.info["cmdline"] or ())]
+
+
 def test_a_connection_cut_in_the_middle_goes_on_with_the_rest(sshd, matmul_chain: Chain) -> None:
     board = sshd()
     watching = when_samples_exist(board, board.cut)
@@ -256,6 +261,7 @@ def test_a_connection_cut_in_the_middle_goes_on_with_the_rest(sshd, matmul_chain
     seconds = sum(found.samples_ms) / len(found.samples_ms) * found.environment["runs"] / 1e3
     assert 2.0 < seconds < 4.5  # three in all, not three more
     assert list(board.temporary.iterdir()) == []
+    assert running_on(board) == []  # what was cut off has ended
 
 
 def test_a_connection_cut_for_good_is_a_lost_place(sshd, matmul_chain: Chain) -> None:
