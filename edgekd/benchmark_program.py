@@ -265,12 +265,12 @@ def benchmark(spec: dict[str, Any], result: dict[str, Any], save: Callable[[dict
         entry["warmup_runs"] = warm_up(run, spec["warmup"], spec["max_seconds"])
 
     def keep(wall: list[array.array[int]], cpu: list[array.array[int]], meanwhile: dict[str, Any]) -> None:
+        result["memory"].setdefault("steady", peak_kib())  # the first time: what is kept here is no need of the model's
         for entry, walls, cpus in zip(result["models"], wall, cpu, strict=True):
             entry.update(wall_ms=kept_ms(walls), cpu_ms=kept_ms(cpus))
         save({**result, **meanwhile})
 
     timings = measure(runs, spec, keep)
-    result["memory"]["steady"] = peak_kib()
     result["stage"] = "done"
     keep(*timings)
 

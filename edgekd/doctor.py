@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd.device import DeviceProfile, resolve
 from edgekd.machine_facts import FLAGS
-from edgekd.places.environment import THROTTLED_NOW, environment
+from edgekd.places.environment import THROTTLED_NOW
 from edgekd.places.host import PLACE
 from edgekd.places.look import Look, look_at
 from edgekd.record import Record
@@ -38,7 +38,10 @@ _LIBRARIES = {
     "torch-pruning": "pip install 'edgekd[compress]'",
     "openvino": "pip install 'edgekd[openvino]'",
 }
-_FREE_DISK_MIB = 4096
+_INT8_FLAGS = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"))
+_RUN_NEEDS = 4096, "a run with many images writes several GiB"
+_BENCH_NEEDS = 256, "the model and its samples must fit there"
+"""Free disk in MiB, and what for."""
 
 
 def diagnose(target: str | None = None, *, on: str = PLACE) -> Diagnosis:
@@ -48,34 +51,34 @@ def diagnose(target: str | None = None, *, on: str = PLACE) -> Diagnosis:
         UsageError: an unknown target, or a place that is none or has no Python.
         PlaceLost: a place that cannot be reached.
     """
-    if on != PLACE:
-        return _diagnose_there(look_at(on), target)
-    here = environment()
-    checks = [_library(name, install) for name, install in _LIBRARIES.items()]
-    checks += [_int8(here), _governor(here), _disk(), _accelerator()]
+    look, here = look_at(on), on == PLACE
+    checks = [_library(name, install) for name, install in _LIBRARIES.items()] if here else _there(look)
+    checks += [_loads(look), _int8(look.facts), _governor(look.facts), _state(look.facts)]
+    if here:
+        checks += [_disk(shutil.disk_usage(Path.cwd()).free // 2**20, *_RUN_NEEDS), _accelerator()]
+    else:
+        checks += [_disk(look.facts["disk_free_mib"], *_BENCH_NEEDS)]
     if target:
         checks += _target(target)
-    return Diagnosis(checks=tuple(checks), environment=here)
+        checks += [] if here else [_likeness(look, resolve(target).profile)]
+    return Diagnosis(checks=tuple(checks), environment=look.facts)
 
 
-def _diagnose_there(look: Look, target: str | None) -> Diagnosis:
-    there = look.facts
-    python = str(there["python"])
-    checks = [Check(name="place", found=look.place, good=True), Check(name="Python", found=python, good=True)]
-    checks += [_library_there(look, name) for name in ("onnxruntime", "numpy")]
-    if look.max_opset:
-        found = f"opset up to {look.max_opset}, IR up to {look.max_ir}"
-        checks.append(Check(name="onnxruntime loads", found=found, good=True))
-    checks += [_int8(there), _governor(there), _state(there)]
-    if target:
-        checks += [*_target(target), *_unlike(look, resolve(target).profile)]
-    return Diagnosis(checks=tuple(checks), environment=there)
+def _there(look: Look) -> list[Check]:
+    named = {"place": look.place, "Python": str(look.facts["python"])}
+    checks = [Check(name=name, found=found, good=True) for name, found in named.items()]
+    return checks + [_library_there(look, name) for name in ("onnxruntime", "numpy")]
 
 
 def _library_there(look: Look, name: str) -> Check:
     version = look.facts["versions"][name]
     advice = "" if version else f"there: {look.python} -m pip install {name}"
     return Check(name=name, found=version or "not installed", good=bool(version), advice=advice)
+
+
+def _loads(look: Look) -> Check:
+    found = f"opset up to {look.max_opset}, IR up to {look.max_ir}" if look.max_opset else "nothing"
+    return Check(name="onnxruntime loads", found=found, good=look.max_opset > 0)
 
 
 def _state(there: Mapping[str, Any]) -> Check:
@@ -90,13 +93,15 @@ def _state(there: Mapping[str, Any]) -> Check:
     )
 
 
-def _unlike(look: Look, profile: DeviceProfile) -> list[Check]:
-    """Where the place is less than the profile says: a figure from there then is not one of the target."""
+def _likeness(look: Look, profile: DeviceProfile) -> Check:
+    """Where the place is not what the profile says: a figure from there then is not one of the target."""
     there = look.facts
     flags = set(there["flags"])
     missing = sorted(flag for flag in profile.isa if flag in FLAGS and flag not in flags)
     runtime = profile.runtimes.get("onnxruntime")
     faults = [f"lacks {', '.join(missing)}"] if missing else []
+    beyond = sorted(_INT8_FLAGS & (flags - set(profile.isa)))
+    faults += [f"has {', '.join(beyond)} besides"] if beyond else []
     if there["cores"] < profile.cores:
         faults.append(f"has {there['cores']} cores of {profile.cores}")
     if there["memory_mib"] < 0.8 * profile.memory_mib:
@@ -104,8 +109,8 @@ def _unlike(look: Look, profile: DeviceProfile) -> list[Check]:
     if runtime and look.max_opset and (look.max_opset < runtime.max_opset or look.max_ir < runtime.max_ir):
         faults.append(f"loads less than opset {runtime.max_opset} or IR {runtime.max_ir}")
     advice = f"figures from there are not those of {profile.name}" if faults else ""
-    found = "; ".join(faults) or "nothing less than the profile says"
-    return [Check(name=f"as a {profile.name}", found=found, good=not faults, advice=advice)]
+    found = "; ".join(faults) or "as the profile says"
+    return Check(name=f"like {profile.name}", found=found, good=not faults, advice=advice)
 
 
 def _library(name: str, install: str) -> Check:
@@ -118,7 +123,7 @@ def _library(name: str, install: str) -> Check:
 def _int8(here: Mapping[str, Any]) -> Check:
     flags = here.get("flags")
     features = set(flags) if isinstance(flags, list) else set()
-    fast = features & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+    fast = features & _INT8_FLAGS
     found = ", ".join(sorted(fast)) or "no int8 dot product"
     advice = "" if fast else "int8 will hardly be faster than fp32 here; targets are estimated all the same"
     return Check(name="int8 instructions", found=found, good=bool(fast), advice=advice)
@@ -131,10 +136,11 @@ def _governor(here: Mapping[str, Any]) -> Check:
     return Check(name="clock governor", found=str(governor or "not readable"), good=steady, advice=advice)
 
 
-def _disk() -> Check:
-    free = shutil.disk_usage(Path.cwd()).free // 2**20
-    advice = "" if free >= _FREE_DISK_MIB else "a run with many images writes several GiB; free some space"
-    return Check(name="free disk", found=f"{free:,} MiB", good=free >= _FREE_DISK_MIB, advice=advice)
+def _disk(free_mib: int, needed_mib: int, why: str) -> Check:
+    good = free_mib >= needed_mib
+    return Check(
+        name="free disk", found=f"{free_mib:,} MiB", good=good, advice="" if good else f"{why}; free some space"
+    )
 
 
 def _accelerator() -> Check:

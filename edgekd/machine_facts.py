@@ -1,6 +1,6 @@
 """What a measurement depends on besides the model: processor, system and versions of the machine that this runs on.
 
-    python machine_facts.py        prints them as one JSON object
+    python machine_facts.py        prints them as one JSON object, with the space left on the disk that it lies on
 
 This file needs Python alone, so that it can be copied to a board and say there what is missing.
 """
@@ -115,4 +115,5 @@ def _throttled_ever() -> str | None:
 
 
 if __name__ == "__main__":
-    json.dump(machine_facts(), sys.stdout)
+    free = shutil.disk_usage(os.path.dirname(os.path.abspath(__file__))).free // 2**20
+    json.dump({**machine_facts(), "disk_free_mib": free}, sys.stdout)

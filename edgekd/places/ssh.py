@@ -144,7 +144,8 @@ def explain(said: str, address: Address) -> str:
         "remove the old key with ssh-keygen -R, or somebody answers in its place",
         "host key is known": f"its host key is not known here; log in once to check and accept it: ssh {port}{login}",
         "Host key verification failed": f"its host key is not accepted; log in once to see why: ssh {port}{login}",
-        "Permission denied": f"it does not let you in by key; copy yours there: ssh-copy-id {port}{login}",
+        "Permission denied": "it does not let you in by key (one with a passphrase must be in ssh-agent); copy yours "
+        f"there: ssh-copy-id {port}{login}",
     }
     return next((why for words, why in reasons.items() if words in said), f"it cannot be reached ({_last(said)})")
 

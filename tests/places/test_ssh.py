@@ -221,7 +221,7 @@ def test_another_host_key_than_the_known(sshd, matmul_chain: Chain) -> None:
 def test_a_server_that_does_not_let_us_in_and_one_that_is_not_there(sshd, matmul_chain: Chain) -> None:
     board, model = sshd(), matmul_chain("model", count=1)
     (board.folder / "authorized").write_text("")
-    with pytest.raises(PlaceLost, match="does not let you in by key; copy yours there: ssh-copy-id"):
+    with pytest.raises(PlaceLost, match=r"does not let you in by key .*copy yours there: ssh-copy-id"):
         bench(model, on=board.place)
     board.cut(for_good=True)
     with pytest.raises(PlaceLost, match=r"it cannot be reached \(ssh: .*Connection refused\)"):
@@ -307,17 +307,15 @@ def test_several_places_are_one_table_with_the_worst_exit_code(sshd, matmul_chai
     board, model = sshd(), matmul_chain("model", count=1)
     places = [board.with_python(), board.place, "ssh://127.0.0.1:1"]
     words = ["bench", model, "--seconds", "0", *(word for place in places for word in ("--on", place))]
-    shown = edgekd(*words)
-    assert shown.returncode == 4, shown.stderr
-    assert shown.stdout.count("failed: ") == 2 and "Connection refused" in shown.stdout
     printed = edgekd(*words, "--json")
     table = json.loads(printed.stdout)
     assert (printed.returncode, table["exit_code"], table["schema"]) == (4, 4, 1)
     assert [row["exit_code"] for row in table["places"]] == [0, 2, 4]
     assert table["places"][0]["result"]["place"] == board.place and table["places"][0]["error"] is None
     assert table["places"][1]["result"] is None and "no 'python3' there" in table["places"][1]["error"]
-    alone = json.loads(edgekd(*words[:4], "--on", places[0], "--json").stdout)
-    assert set(alone) == set(table["places"][0]["result"])
+    shown = edgekd("bench", model, "--on", board.place, "--on", "ssh://127.0.0.1:1")
+    assert shown.returncode == 4, shown.stderr
+    assert shown.stdout.count("failed: ") == 2 and "Connection refused" in shown.stdout
 
 
 def test_doctor_looks_at_a_board(sshd, edgekd, tmp_path: Path) -> None:
@@ -325,7 +323,7 @@ def test_doctor_looks_at_a_board(sshd, edgekd, tmp_path: Path) -> None:
     seen = json.loads(edgekd("doctor", "--on", board.with_python(), "--target", "raspberry-pi-5", "--json").stdout)
     checks = {one["name"]: one for one in seen["checks"]}
     assert checks["onnxruntime"]["good"] and checks["onnxruntime loads"]["found"].startswith("opset up to ")
-    assert checks["as a raspberry-pi-5"]["good"] is (os.uname().machine == "aarch64")
+    assert checks["like raspberry-pi-5"]["good"] is (os.uname().machine == "aarch64")
     assert seen["environment"]["load"] >= 0
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     bare = edgekd("doctor", "--on", board.with_python(tmp_path / "bare" / "bin" / "python"))
