@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 KEPT_SAMPLES = 5000
 """Samples written per model; thinning leaves percentiles as they are."""
 
@@ -170,8 +171,7 @@ def conditions() -> dict[str, float]:
 
 def boot_id() -> str | None:
     """Return what the kernel calls this boot, or None where it does not say."""
-    said = "/proc/sys/kernel/random/boot_id"
-    return open(said, encoding="ascii").read().strip() if os.access(said, os.R_OK) else None
+    return open(BOOT_ID, encoding="ascii").read().strip() if os.access(BOOT_ID, os.R_OK) else None
 
 
 def timed(run: Callable[[], object]) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def open_adb(text: str) -> Iterator[Place]:
             done = _adb([*device, "get-state"], QUICK)
         except subprocess.TimeoutExpired as error:
             raise PlaceLost(f"{place}: adb does not answer; try `adb kill-server`.") from error
-        state = done.stdout.decode(errors="replace").strip()
+        state = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
         if state != "device":
             raise PlaceLost(f"{place}: {explain(done.stderr.decode(errors='replace') or state)}.")
 

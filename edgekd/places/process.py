@@ -58,7 +58,8 @@ def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, An
     def attempt() -> dict[str, Any]:
         while begun:
             left = _result(place, begun[-1])
-            place.remove(begun.pop())  # the program ends where its folder is gone: two at once would disturb each other
+            place.remove(begun[-1])  # the program ends where its folder is gone: two at once would disturb each other
+            begun.pop()
             if left.get("stage") == "done":
                 return left
             if left.get("runs") and len(left["models"]) == 1:
@@ -70,9 +71,7 @@ def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, An
             program, there = place.put(PROGRAM), place.put(local)
             begun.append(str(PurePosixPath(there).parent / "result.json"))
             done = _run(place, spec, [*place.python, program, there, begun[-1]])
-            result = _result(place, begun[-1])
-            place.remove(begun.pop())
-        return _checked(place, spec, done, result)
+            return _checked(place, spec, done, _result(place, begun[-1]))
 
     return persistently(place, attempt)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekd import machine_facts
+from edgekd import benchmark_program, machine_facts
 from edgekd.errors import EdgekdError, PlaceLost, UsageError
 from edgekd.formats.onnx_file import external_files
 from edgekd.places.place import Finished, Place, disk_full
 from edgekd.runtimes import in_one_line
-
-log = logging.getLogger(__name__)
 
 OLDEST_PYTHON = (3, 10)
 """What benchmark_program.py is written in."""
@@ -63,7 +60,7 @@ def open_remote(client: Client) -> Iterator[Place]:
     Raises PlaceLost where the machine cannot be reached, EdgekdError where its disk is full.
     """
     client.connect()
-    folders = [_made(client)]
+    folders, boots = [_made(client)], [_boot(client)]
     sent: dict[Path, str] = {}
     numbers = itertools.count()
 
@@ -81,8 +78,9 @@ def open_remote(client: Client) -> Iterator[Place]:
 
     def resume() -> None:
         client.connect()
-        if ask(client, ["test", "-d", folders[-1]]).code:  # restarted, and it was kept in memory
-            folders.append(_made(client))
+        boots.append(_boot(client))
+        if boots[-1] != boots[-2] or ask(client, ["test", "-d", folders[-1]]).code:
+            folders.append(_made(client))  # what was there may be lost, or cut short by the power
             sent.clear()
 
     try:
@@ -117,7 +115,13 @@ def ask(client: Client, words: Sequence[str], seconds: float | None = None) -> F
     if not ended:
         raise PlaceLost(f"{client.place}: {client.excuse(stderr)}.")
     code = int(status)
-    return Finished(code if code <= 128 else 128 - code, stdout, stderr)  # a shell says 128 + signal
+    killed = 128 < code < 160  # a shell says 128 + signal
+    return Finished(128 - code if killed else code, stdout, stderr)
+
+
+def _boot(client: Client) -> bytes:
+    """What the kernel calls the present boot; nothing where it does not say."""
+    return ask(client, ["cat", benchmark_program.BOOT_ID]).stdout
 
 
 def _made(client: Client) -> str:

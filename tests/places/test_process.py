@@ -33,6 +33,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 
     def make(*results: dict[str, Any] | None) -> tuple[Place, list[dict[str, Any]]]:
         script, specs, files = iter(results), list[dict[str, Any]](), dict[str, bytes]()
+        cut_off = set[str]()
 
         def put(path: Path) -> str:
             there = f"/{len(files)}/{path.name}"
@@ -40,12 +41,13 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             return there
 
         def run(words: Sequence[str], seconds: float) -> Finished:
-            assert not [one for one in files if one.endswith("result.json")]  # a lost program's folder was removed
+            assert cut_off.isdisjoint(files)  # their folders were removed before another program began
             specs.append(json.loads(files[words[-2]]))
             result = next(script)
             if result is not None:
                 files[words[-1]] = json.dumps(result).encode()
             if result is None or result["stage"] != "done":
+                cut_off.add(words[-1])
                 raise PlaceLost("board: the connection was lost.")
             return Finished(0)
 
@@ -88,6 +90,20 @@ def test_a_process_that_ended_while_we_were_away_is_not_run_again(scripted) -> N
     away = Place(**{**vars(board), "fetch": lambda path: fetch(path) and json.dumps(done).encode()})
     assert run_program(away, SPEC)["runs"] == 12
     assert len(specs) == 1
+
+
+def test_a_result_that_was_there_before_the_loss_is_fetched_after_it(scripted) -> None:
+    board, specs = scripted(left([1.0] * 10))
+    fetches: list[str] = []
+
+    def fetch(path: str) -> bytes | None:
+        fetches.append(path)
+        if len(fetches) == 1:
+            raise PlaceLost("board: the connection was lost.")
+        return board.fetch(path)
+
+    assert run_program(Place(**{**vars(board), "fetch": fetch}), SPEC)["runs"] == 10
+    assert len(specs) == 1 and fetches[0] == fetches[1]
 
 
 def test_models_in_turn_start_over(scripted) -> None:

@@ -24,6 +24,8 @@ from edgekd.places import place, process
 from edgekd.places.ssh import parse_address
 from edgekd.places.timing import bench, compare
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"min_runs": 10, "min_seconds": 0.0}
 TOOLS = ("cat", "mkdir", "mktemp", "rm", "sh", "test")
 """All that a board must have besides Python."""
