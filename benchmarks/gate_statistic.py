@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.places.host import bench, compare
+from edgekd.places.timing import bench, compare
 
 USUAL_LIMIT = 1.05
 

@@ -19,7 +19,7 @@ import zoo
 from edgekd.device import DeviceProfile, load_profile
 from edgekd.errors import BadInput
 from edgekd.figures import Number
-from edgekd.places.host import compare
+from edgekd.places.timing import compare
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.mend import WORTHWHILE
 from edgekd.schemes.oracle import FusionVerdict, judge_fusion

@@ -24,7 +24,7 @@ import edgekd
 from edgekd.benchmark_program import import_runtime
 from edgekd.onnx_graph import quietly
 from edgekd.parity import sqnr_db
-from edgekd.places.host import compare
+from edgekd.places.timing import compare
 from edgekd.runtimes import predict_all
 
 TRAIN, HELD_OUT = 256, 128

@@ -17,11 +17,12 @@ from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.identify import KIND_NAMES, identify
+from edgekd.formats.onnx_file import read_onnx
 from edgekd.gate import RESULTS, GateResult, read_report
 from edgekd.gate import gate as gate_run
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
-from edgekd.places.bench_file import BenchResult, bench_file
+from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
 from edgekd.progress import Listener, silent
 from edgekd.recipe import Recipe
 from edgekd.recipe_file import make_recipe
@@ -173,6 +174,16 @@ def bench(
     )
 
 
+def bench_table(model: str | Path, *, on: Sequence[str], **options: Any) -> BenchTable:
+    """Do what `bench` does, whose keywords these are, on several places; a place that fails is a row that says why.
+
+    Raises:
+        BadInput: the file is no sound ONNX model.
+    """
+    read_onnx(_onnx_of(Path(model)))
+    return table_of(on, lambda place: bench(model, on=place, **options))
+
+
 def predict(model: str | Path, *, target: str = "all", threads: int | None = None) -> Predictions:
     """Estimate latency and memory of an ONNX file, or of a run's artifact, on one device or all."""
     return predict_file(_onnx_of(Path(model)), target=target, threads=threads)
@@ -240,9 +251,9 @@ def verify(artifact: str | Path) -> Verification:
     return verify_artifact(inside if inside.is_dir() else artifact)
 
 
-def doctor(*, target: str | None = None) -> Diagnosis:
-    """Say what this machine has and lacks."""
-    return diagnose(target)
+def doctor(*, target: str | None = None, on: str = "host") -> Diagnosis:
+    """Say what a place has and lacks, this machine by default."""
+    return diagnose(target, on=on)
 
 
 def require_torch() -> None:

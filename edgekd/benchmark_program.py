@@ -3,19 +3,21 @@
     python -P benchmark_program.py SPEC.json RESULT.json
 
     SPEC    {"models": [{"path", "runtime", "session"}], "threads", "seed", "warmup", "min_runs", "min_seconds",
-             "max_seconds", ["inputs"]: an .npy file of what is fed to models of one input}
-    RESULT  {"stage", "memory", "models": [{"session", "load_ms", "first_ms", "warmup_runs", "wall_ms", "cpu_ms"}],
-             "runs", "preempted", "conditions"}, or what is known of it and "error"
+             "max_seconds", ["inputs"]: an .npy file of what is fed to models of one input, ["resumable"]}
+    RESULT  {"stage", "boot_id", "memory", "models": [{"session", "load_ms", "first_ms", "warmup_runs", "wall_ms",
+             "cpu_ms"}], "runs", "seconds", "preempted", "conditions"}, or what is known of it and "error"
 
 Several models are run in turn, A B B A A B, so that whatever disturbs the machine disturbs all of them alike, and none
-always gets the caches that the other left. RESULT is rewritten after every stage: where the process is killed it still
-says how far it came and how much memory it had. This file imports nothing of edgekd, so that it can be copied alone to
-a board; edgekd.runtimes opens models with the functions here, so that what is scored is what is timed.
+always gets the caches that the other left. RESULT is rewritten after every stage, and in a resumable benchmark every
+second: where the process is killed it still says how far it came and how much memory it had. Where RESULT's folder is
+gone the program ends. This file imports nothing of edgekd, so that it can be copied alone to a board; what is scored is
+what is timed, for edgekd.runtimes opens models with the functions here.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import functools
 import gc
 import glob
@@ -36,6 +38,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 KEPT_SAMPLES = 5000
 """Samples written per model; thinning leaves percentiles as they are."""
 
@@ -98,23 +101,14 @@ def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
     Precision is pinned to f32: on CPUs with bf16 the plugin would otherwise round every float layer unasked.
     """
     openvino = import_runtime("openvino")
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        **options,
-    }
+    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+    settings = {**settings, "INFERENCE_PRECISION_HINT": "f32", **options}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
-    inputs = tuple(
-        InputSpec(
-            port.get_any_name(),
-            port.get_element_type().to_dtype().name,
-            tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape()),
-        )
-        for port in compiled.inputs
-    )
     local = threading.local()
+
+    def described(port: Any) -> InputSpec:
+        shape = tuple(d.get_length() if d.is_static else None for d in port.get_partial_shape())
+        return InputSpec(port.get_any_name(), port.get_element_type().to_dtype().name, shape)
 
     def run(feeds: Sequence[Array]) -> list[Array]:
         if not hasattr(local, "request"):
@@ -122,21 +116,15 @@ def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
         results = local.request.infer(list(feeds))
         return [results[port] for port in compiled.outputs]
 
-    in_force = {key: compiled.get_property(key) for key in settings}
-    return Session(inputs, {key: plain(value) for key, value in in_force.items()}, run)
+    def in_force(key: str) -> Any:  # as JSON holds it; an element type is its name, "f32"
+        value = compiled.get_property(key)
+        name = getattr(value, "get_type_name", lambda: str(value))
+        return value if isinstance(value, bool | int | float) else name()
+
+    return Session(tuple(map(described, compiled.inputs)), {key: in_force(key) for key in settings}, run)
 
 
-def plain(value: Any) -> Any:
-    """Turn a value of OpenVINO's into what JSON holds; an element type becomes its name, "f32"."""
-    if hasattr(value, "get_type_name"):
-        return value.get_type_name()
-    return value if isinstance(value, bool | int | float) else str(value)
-
-
-OPEN: dict[str, Callable[[str, int, dict[str, Any]], Session]] = {
-    "onnxruntime": open_onnxruntime,
-    "openvino": open_openvino,
-}
+OPEN = {"onnxruntime": open_onnxruntime, "openvino": open_openvino}
 
 
 def numpy_dtype(onnx_type: str) -> str:
@@ -174,14 +162,16 @@ def conditions() -> dict[str, float]:
     ):
         values = []
         for path in glob.glob(pattern):
-            try:
-                with open(path, encoding="ascii") as file:
-                    values.append(int(file.read(), base) / unit)
-            except (OSError, ValueError):
-                continue
+            with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+                values.append(int(file.read(), base) / unit)
         if values:
             found[name] = max(values)
     return found
+
+
+def boot_id() -> str | None:
+    """Return what the kernel calls this boot, or None where it does not say."""
+    return open(BOOT_ID, encoding="ascii").read().strip() if os.access(BOOT_ID, os.R_OK) else None
 
 
 def timed(run: Callable[[], object]) -> tuple[int, int]:
@@ -207,31 +197,35 @@ def warm_up(run: Callable[[], object], at_most: int, seconds: float) -> int:
 
 
 def measure(
-    runs: list[Callable[[], object]], spec: dict[str, Any]
+    runs: list[Callable[[], object]], spec: dict[str, Any], keep: Callable[..., None] = lambda *_: None
 ) -> tuple[list[array.array[int]], list[array.array[int]], dict[str, Any]]:
-    """Time all models in turn until there are enough rounds and seconds.
+    """Time all models in turn until there are enough rounds and seconds; a resumable one is kept every second.
 
     Returns wall and process CPU times in nanoseconds, one array per model, and what went on meanwhile.
     """
     wall, cpu = ([array.array("q") for _ in runs] for _ in range(2))
     order = list(zip(runs, wall, cpu, strict=True))
-    seen = [conditions()]
+    meanwhile: dict[str, Any] = {"conditions": [conditions()]}
     preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    start = looked = now = time.perf_counter()
+    start = time.perf_counter()
+    more = True
     gc.disable()
-    while now - start < spec["max_seconds"] and (len(wall[0]) < spec["min_runs"] or now - start < spec["min_seconds"]):
+    while more:
         for run, walls, cpus in order:
             wall_ns, cpu_ns = timed(run)
             walls.append(wall_ns)
             cpus.append(cpu_ns)
         order.reverse()
-        now = time.perf_counter()
-        if now - looked > 1.0:
-            seen.append(conditions())
-            looked = now
+        seconds = time.perf_counter() - start
+        more = seconds < spec["max_seconds"] and (len(wall[0]) < spec["min_runs"] or seconds < spec["min_seconds"])
+        if seconds > len(meanwhile["conditions"]) or not more:
+            switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - preempted
+            meanwhile.update(runs=len(wall[0]), seconds=seconds, preempted=switches)
+            meanwhile["conditions"].append(conditions())
+            if more and spec.get("resumable"):
+                keep(wall, cpu, meanwhile)
     gc.enable()
-    preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - preempted
-    return wall, cpu, {"runs": len(wall[0]), "preempted": preempted, "conditions": [*seen, conditions()]}
+    return wall, cpu, meanwhile
 
 
 def kept_ms(nanoseconds: array.array[int]) -> list[float]:
@@ -269,11 +263,16 @@ def benchmark(spec: dict[str, Any], result: dict[str, Any], save: Callable[[dict
     reached("first", "steady")
     for run, entry in zip(runs, result["models"], strict=True):
         entry["warmup_runs"] = warm_up(run, spec["warmup"], spec["max_seconds"])
-    wall, cpu, meanwhile = measure(runs, spec)
-    result["memory"]["steady"] = peak_kib()
-    for entry, walls, cpus in zip(result["models"], wall, cpu, strict=True):
-        entry.update(wall_ms=kept_ms(walls), cpu_ms=kept_ms(cpus))
-    save({**result, **meanwhile, "stage": "done"})
+
+    def keep(wall: list[array.array[int]], cpu: list[array.array[int]], meanwhile: dict[str, Any]) -> None:
+        result["memory"].setdefault("steady", peak_kib())  # the first time: what is kept here is no need of the model's
+        for entry, walls, cpus in zip(result["models"], wall, cpu, strict=True):
+            entry.update(wall_ms=kept_ms(walls), cpu_ms=kept_ms(cpus))
+        save({**result, **meanwhile})
+
+    timings = measure(runs, spec, keep)
+    result["stage"] = "done"
+    keep(*timings)
 
 
 def main(spec_path: str, result_path: str) -> int:
@@ -286,7 +285,7 @@ def main(spec_path: str, result_path: str) -> int:
 
     with open(spec_path, encoding="utf-8") as file:
         spec = json.load(file)
-    result: dict[str, Any] = {"stage": "import", "memory": {}, "models": []}
+    result: dict[str, Any] = {"stage": "import", "boot_id": boot_id(), "memory": {}, "models": []}
     try:
         benchmark(spec, result, save)
     except Exception as error:  # whatever a runtime raises, the parent says it in one sentence

@@ -1,11 +1,16 @@
-"""What this machine has and lacks: libraries, CPU features that decide int8, disk, and what to do about it."""
+"""What a place has and lacks: libraries, CPU features that decide int8, state, disk, and what to do about it."""
 
 import importlib.metadata
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from edgekd.device import resolve
-from edgekd.places.environment import environment
+from edgekd.device import DeviceProfile, resolve
+from edgekd.machine_facts import FLAGS
+from edgekd.places.environment import THROTTLED_NOW
+from edgekd.places.host import PLACE
+from edgekd.places.look import Look, look_at
 from edgekd.record import Record
 
 
@@ -33,21 +38,79 @@ _LIBRARIES = {
     "torch-pruning": "pip install 'edgekd[compress]'",
     "openvino": "pip install 'edgekd[openvino]'",
 }
-_FREE_DISK_MIB = 4096
+_INT8_FLAGS = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"))
+_RUN_NEEDS = 4096, "a run with many images writes several GiB"
+_BENCH_NEEDS = 256, "the model and its samples must fit there"
+"""Free disk in MiB, and what for."""
 
 
-def diagnose(target: str | None = None) -> Diagnosis:
-    """Look at this machine, and with a target at what its profile asks of the files made here.
+def diagnose(target: str | None = None, *, on: str = PLACE) -> Diagnosis:
+    """Look at a place, and with a target at what its profile asks of the files made here and of the place.
 
     Raises:
-        UsageError: an unknown target.
+        UsageError: an unknown target, or a place that is none or has no Python.
+        PlaceLost: a place that cannot be reached.
     """
-    here = environment()
-    checks = [_library(name, install) for name, install in _LIBRARIES.items()]
-    checks += [_int8(here), _governor(here), _disk(), _accelerator()]
+    look, here = look_at(on), on == PLACE
+    checks = [_library(name, install) for name, install in _LIBRARIES.items()] if here else _there(look)
+    checks += [_loads(look), _int8(look.facts), _governor(look.facts), _state(look.facts)]
+    if here:
+        checks += [_disk(shutil.disk_usage(Path.cwd()).free // 2**20, *_RUN_NEEDS), _accelerator()]
+    else:
+        checks += [_disk(look.facts["disk_free_mib"], *_BENCH_NEEDS)]
     if target:
         checks += _target(target)
-    return Diagnosis(checks=tuple(checks), environment=here)
+        checks += [] if here else [_likeness(look, resolve(target).profile)]
+    return Diagnosis(checks=tuple(checks), environment=look.facts)
+
+
+def _there(look: Look) -> list[Check]:
+    named = {"place": look.place, "Python": str(look.facts["python"])}
+    checks = [Check(name=name, found=found, good=True) for name, found in named.items()]
+    return checks + [_library_there(look, name) for name in ("onnxruntime", "numpy")]
+
+
+def _library_there(look: Look, name: str) -> Check:
+    version = look.facts["versions"][name]
+    advice = "" if version else f"there: {look.python} -m pip install {name}"
+    return Check(name=name, found=version or "not installed", good=bool(version), advice=advice)
+
+
+def _loads(look: Look) -> Check:
+    found = f"opset up to {look.max_opset}, IR up to {look.max_ir}" if look.max_opset else "nothing"
+    return Check(name="onnxruntime loads", found=found, good=look.max_opset > 0)
+
+
+def _state(there: Mapping[str, Any]) -> Check:
+    """Clock, temperature and throttling, as far as the place tells them."""
+    told = [f"{there['clock_mhz']:.0f} MHz"] if "clock_mhz" in there else []
+    told += [f"{there['temperature_c']:.0f} degrees C"] if "temperature_c" in there else []
+    throttled = bool(int(there.get("throttled", 0)) & THROTTLED_NOW)
+    told += ["throttled"] if throttled else []
+    advice = "cool it, or give it a stronger power supply, before anything is timed" if throttled else ""
+    return Check(
+        name="clock and temperature", found=", ".join(told) or "not readable", good=not throttled, advice=advice
+    )
+
+
+def _likeness(look: Look, profile: DeviceProfile) -> Check:
+    """Where the place is not what the profile says: a figure from there then is not one of the target."""
+    there = look.facts
+    flags = set(there["flags"])
+    missing = sorted(flag for flag in profile.isa if flag in FLAGS and flag not in flags)
+    runtime = profile.runtimes.get("onnxruntime")
+    faults = [f"lacks {', '.join(missing)}"] if missing else []
+    beyond = sorted(_INT8_FLAGS & (flags - set(profile.isa)))
+    faults += [f"has {', '.join(beyond)} besides"] if beyond else []
+    if there["cores"] < profile.cores:
+        faults.append(f"has {there['cores']} cores of {profile.cores}")
+    if there["memory_mib"] < 0.8 * profile.memory_mib:
+        faults.append(f"has {there['memory_mib']:,} MiB of memory of {profile.memory_mib:,}")
+    if runtime and look.max_opset and (look.max_opset < runtime.max_opset or look.max_ir < runtime.max_ir):
+        faults.append(f"loads less than opset {runtime.max_opset} or IR {runtime.max_ir}")
+    advice = f"figures from there are not those of {profile.name}" if faults else ""
+    found = "; ".join(faults) or "as the profile says"
+    return Check(name=f"like {profile.name}", found=found, good=not faults, advice=advice)
 
 
 def _library(name: str, install: str) -> Check:
@@ -57,26 +120,27 @@ def _library(name: str, install: str) -> Check:
         return Check(name=name, found="not installed", good=False, advice=install)
 
 
-def _int8(here: dict[str, object]) -> Check:
+def _int8(here: Mapping[str, Any]) -> Check:
     flags = here.get("flags")
     features = set(flags) if isinstance(flags, list) else set()
-    fast = features & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
+    fast = features & _INT8_FLAGS
     found = ", ".join(sorted(fast)) or "no int8 dot product"
     advice = "" if fast else "int8 will hardly be faster than fp32 here; targets are estimated all the same"
     return Check(name="int8 instructions", found=found, good=bool(fast), advice=advice)
 
 
-def _governor(here: dict[str, object]) -> Check:
+def _governor(here: Mapping[str, Any]) -> Check:
     governor = here.get("governor")
     steady = governor in (None, "performance")
     advice = "" if steady else "benchmarks are steadier with the performance governor"
     return Check(name="clock governor", found=str(governor or "not readable"), good=steady, advice=advice)
 
 
-def _disk() -> Check:
-    free = shutil.disk_usage(Path.cwd()).free // 2**20
-    advice = "" if free >= _FREE_DISK_MIB else "a run with many images writes several GiB; free some space"
-    return Check(name="free disk", found=f"{free:,} MiB", good=free >= _FREE_DISK_MIB, advice=advice)
+def _disk(free_mib: int, needed_mib: int, why: str) -> Check:
+    good = free_mib >= needed_mib
+    return Check(
+        name="free disk", found=f"{free_mib:,} MiB", good=good, advice="" if good else f"{why}; free some space"
+    )
 
 
 def _accelerator() -> Check:

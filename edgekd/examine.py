@@ -17,7 +17,7 @@ from edgekd.device import DeviceProfile
 from edgekd.figures import Bench, Figures, Number
 from edgekd.latency.graph import summarise
 from edgekd.latency.predictor import Prediction, predict
-from edgekd.places.host import bench
+from edgekd.places.timing import bench
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.runtimes import predict_batches
 from edgekd.tasks.intervals import paired_difference, score_number

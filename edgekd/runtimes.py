@@ -75,10 +75,16 @@ def in_one_line(message: str, limit: int = 300) -> str:
 
 def find_runtime(name: str) -> Runtime:
     """Return a runtime by name. Raises UsageError where there is no such runtime, or it is not installed."""
+    runtime = runtime_named(name)
+    if not runtime.available():
+        raise UsageError(f"The runtime {name} is not installed; install it with: {runtime.install}")
+    return runtime
+
+
+def runtime_named(name: str) -> Runtime:
+    """Return a runtime by name, installed here or not. Raises UsageError where there is no such runtime."""
     if name not in RUNTIMES:
         raise UsageError(f"There is no runtime {name!r}{did_you_mean(name, RUNTIMES)}")
-    if not RUNTIMES[name].available():
-        raise UsageError(f"The runtime {name} is not installed; install it with: {RUNTIMES[name].install}")
     return RUNTIMES[name]
 
 

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 
-PROGRAMS = {"chromium": "chromium"}
+PROGRAMS = {"chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client"}
 """Program to the Debian package that brings it."""
 
 
 def main() -> None:
-    missing = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    missing = [package for program, package in PROGRAMS.items() if shutil.which(program, path=path) is None]
     if not missing:
         return
     if shutil.which("apt-get") is None or os.geteuid() != 0:

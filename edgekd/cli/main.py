@@ -17,7 +17,7 @@ COMMANDS: dict[str, str] = {
     "distill": "Only as far as the trained student.",
     "export": "Only as far as the ONNX files.",
     "quantize": "Only as far as the candidates.",
-    "bench": "Time and weigh an ONNX file on this machine.",
+    "bench": "Time and weigh an ONNX file, here or on a board.",
     "report": "Render the report of a run again.",
     "predict": "Estimate latency and memory of an ONNX file on devices you do not have.",
     "gate": "Judge a run against budgets; for CI.",

@@ -1,15 +1,16 @@
 """`edgekd bench`: one ONNX file timed and weighed, as the record that `--json` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from edgekd.errors import EdgekdError
 from edgekd.figures import Latency, Memory
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
-from edgekd.places.place import PLACES, parse_place
+from edgekd.places.timing import bench
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
@@ -38,6 +39,36 @@ class BenchResult(Record):
     instructions: dict[str, Any] | None = None
 
 
+class BenchRow(Record):
+    """One place of several: its result, or why there is none and the exit code that this alone would give."""
+
+    place: str
+    result: BenchResult | None
+    error: str | None = None
+    exit_code: int = 0
+
+
+class BenchTable(Record):
+    """`bench --json` with several `--on`; `exit_code` is the greatest of its rows'."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    places: tuple[BenchRow, ...]
+    exit_code: int
+
+
+def table_of(places: Sequence[str], run: Callable[[str], BenchResult]) -> BenchTable:
+    """Run on one place after the other; one that fails does not stop the others."""
+    rows = tuple(_row(place, run) for place in places)
+    return BenchTable(schema=1, places=rows, exit_code=max((row.exit_code for row in rows), default=0))
+
+
+def _row(place: str, run: Callable[[str], BenchResult]) -> BenchRow:
+    try:
+        return BenchRow(place=place, result=run(place))
+    except EdgekdError as error:
+        return BenchRow(place=place, result=None, error=str(error), exit_code=error.exit_code)
+
+
 def bench_file(
     path: Path,
     *,
@@ -50,15 +81,15 @@ def bench_file(
     max_seconds: float = 30.0,
     seed: int = 0,
 ) -> BenchResult:
-    """Check, count, time and weigh one ONNX file; the keywords are those of `edgekd.places.host.bench`.
+    """Check, count, time and weigh one ONNX file; the keywords are those of `edgekd.places.timing.bench`.
 
     Raises BadInput where the file is no sound ONNX model or the runtime refuses it, UsageError for an unknown place or
-    runtime, and EdgekdError where the benchmark process dies.
+    runtime, PlaceLost where a place cannot be reached, and EdgekdError where the benchmark process dies.
     """
-    run = PLACES[parse_place(place)]
     summary = summarise(read_onnx(path))
-    taken = run(
+    taken = bench(
         path,
+        on=place,
         runtime=runtime,
         threads=threads,
         session=session,

@@ -1,168 +1,38 @@
-"""Benchmarks on this machine: one model timed and weighed, or two compared."""
+"""This machine as a place: files stay where they are."""
 
-import math
-import os
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from edgekd.errors import EdgekdError, UsageError
-from edgekd.figures import Bench, Latency, Memory, Number
-from edgekd.places.environment import disturbances, environment
-from edgekd.places.intervals import mean, measured, percentile, student_interval
-from edgekd.places.process import run_program
-from edgekd.runtimes import find_runtime
+from edgekd.places.environment import environment
+from edgekd.places.place import Finished, Place
 
 PLACE = "host"
-WARMUP = 50
-"""Runs after which warming up ends even if it is not steady yet."""
-
-COMPARE_LEVEL = 0.99
-"""Level of a comparison's interval. At 0.9 a model compared with itself is called different one time in ten."""
 
 
-def bench(
-    model: Path,
-    *,
-    runtime: str = "onnxruntime",
-    threads: int = 1,
-    session: Mapping[str, Any] | None = None,
-    inputs: Path | None = None,
-    min_runs: int = 50,
-    min_seconds: float = 2.0,
-    max_seconds: float = 30.0,
-    seed: int = 0,
-) -> Bench:
-    """Time and weigh one model at batch 1 in a fresh process; `session` are the runtime's own options.
-
-    `inputs` is an .npy file with what is fed to a model of one input, (1, ...); without it inputs are made up.
-
-    Timing goes on for at least `min_runs` runs and `min_seconds`, but ends at `max_seconds`; where that leaves fewer
-    runs, `disturbed` says so. Raises BadInput where the runtime refuses the model, EdgekdError where the process dies.
-    """
-    version = find_runtime(runtime).version()
-    before = environment()
-    one_model = {"path": str(model.absolute()), "runtime": runtime, "session": dict(session or {})}
-    result = run_program(
-        {**_spec(threads, min_runs, min_seconds, max_seconds, seed), "models": [one_model], **_fed(inputs)}
-    )
-    [one] = result["models"]
-    wall = one["wall_ms"]
-    marks = disturbances(
-        result["conditions"], cores=os.cpu_count() or 1, runs=result["runs"], preempted=result["preempted"]
-    )
-    if result["runs"] < min_runs:
-        marks += (f"only {result['runs']} of {min_runs} runs fitted into {max_seconds:g} s",)
-    return Bench(
-        place=PLACE,
-        runtime=runtime,
-        runtime_version=version,
-        session=one["session"],
-        latency=latency_of(wall, seed=seed),
-        cpu_ms=measured(one["cpu_ms"], mean, unit="ms", place=PLACE, seed=seed),
-        load_ms=one["load_ms"],
-        first_ms=one["first_ms"],
-        memory=Memory(**{f"{stage}_kib": kib for stage, kib in result["memory"].items()}),
-        samples_ms=tuple(wall),
-        environment={**before, "conditions": result["conditions"], "runs": result["runs"]},
-        disturbed=marks,
+@contextmanager
+def open_host() -> Iterator[Place]:
+    """Open this machine, which is never lost. Its programs are run by the Python that runs edgekd."""
+    yield Place(
+        name=PLACE,
+        # -P: the folder of the program is no place to import from; a file there may be called like a library.
+        python=(sys.executable, "-P"),
+        facts=environment,
+        put=lambda path: str(path.absolute()),
+        run=_run,
+        fetch=_fetch,
+        remove=lambda path: None,  # nothing was copied
+        resume=lambda: None,
     )
 
 
-def latency_of(samples_ms: list[float], *, seed: int = 0, place: str = PLACE) -> Latency:
-    """Return percentiles and mean of wall times in milliseconds, each with its interval."""
-    percentiles = {
-        f"p{q}_ms": measured(samples_ms, percentile(q), unit="ms", place=place, seed=seed) for q in (50, 90, 95, 99)
-    }
-    return Latency(**percentiles, mean_ms=measured(samples_ms, mean, unit="ms", place=place, seed=seed))
+def _run(words: Sequence[str], seconds: float) -> Finished:
+    done = subprocess.run(words, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    return Finished(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
-def compare(
-    baseline: Path,
-    candidate: Path,
-    *,
-    runtime_a: str = "onnxruntime",
-    runtime_b: str = "onnxruntime",
-    session_a: Mapping[str, Any] | None = None,
-    session_b: Mapping[str, Any] | None = None,
-    inputs: Path | None = None,
-    threads: int = 1,
-    processes: int = 8,
-    min_seconds: float = 4.0,
-    max_seconds: float = 60.0,
-    level: float = COMPARE_LEVEL,
-    hopeless: float = math.inf,
-) -> Number:
-    """Return what an inference of `candidate` costs relative to one of `baseline`: unit "x", below 1 is cheaper.
-
-    The cost is process CPU time at one thread. With more threads, be it by a session's own `threads`, those that wait
-    spin and inflate CPU time; then it is the 10th percentile of wall time, which says less.
-
-    Several fresh processes run both models in turn for `min_seconds` (`max_seconds`) altogether. Each gives one ratio,
-    and the interval is Student's t over their logarithms. It cannot come from the runs of one process: where the two
-    models came to lie in memory makes a difference of half a percent that no further run in that process averages
-    out. Raises what `bench` raises.
-
-    Args:
-        hopeless: once the whole interval lies above this ratio, after an even number of processes, no more are run.
-    """
-    if processes < 2 or processes % 2:
-        raise UsageError(
-            f"processes must be an even number, so that each model is loaded first as often, not {processes}."
-        )
-    for name in (runtime_a, runtime_b):
-        find_runtime(name)
-    sides = [(baseline, runtime_a, session_a), (candidate, runtime_b, session_b)]
-    models: list[dict[str, Any]] = [
-        {"path": str(p.absolute()), "runtime": r, "session": dict(s or {})} for p, r, s in sides
-    ]
-    spec = _spec(threads, 20, min_seconds / processes, max_seconds / processes, 0)
-    single = all(model["session"].get("threads", threads) == 1 for model in models)
-    logs, runs = [], 0
-    for process in range(processes):
-        turn = -1 if process % 2 else 1
-        result = run_program({**spec, "models": models[::turn], **_fed(inputs)})
-        first, second = result["models"][::turn]
-        logs.append(log_ratio(first, second) if single else log_ratio_of_p10(first, second))
-        runs += result["runs"]
-        if process % 2 and process > 1 and math.exp(student_interval(logs, level=level)[1]) > hopeless:
-            break
-    value, low, high = (math.exp(one) for one in student_interval(logs, level=level))
-    return Number(value=value, low=low, high=high, level=level, unit="x", word="measured", place=PLACE, n=runs)
-
-
-def log_ratio(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:
-    """Return the logarithm of the median ratio of CPU times, over pairs of rounds that ran in either order.
-
-    Now and then a kernel accounts a whole run to its neighbour and one reads 0; such pairs do not count.
-    """
-    costs = np.asarray([baseline["cpu_ms"], candidate["cpu_ms"]], np.float64)  # (2, rounds)
-    size = min(2, costs.shape[1])
-    pairs = costs[:, : costs.shape[1] // size * size].reshape(2, -1, size)
-    pairs = pairs[:, (pairs > 0).all(axis=(0, 2))]
-    if pairs.size == 0:
-        raise EdgekdError("This machine's CPU clock is too coarse to compare two models by; compare wall times.")
-    return float(np.median(np.log(pairs[1] / pairs[0]).mean(axis=1)))
-
-
-def log_ratio_of_p10(baseline: Mapping[str, Any], candidate: Mapping[str, Any]) -> float:
-    """Return the logarithm of the ratio of the 10th percentiles of wall time."""
-    return math.log(np.percentile(candidate["wall_ms"], 10) / np.percentile(baseline["wall_ms"], 10))
-
-
-def _fed(inputs: Path | None) -> dict[str, str]:
-    return {} if inputs is None else {"inputs": str(inputs.absolute())}
-
-
-def _spec(threads: int, min_runs: int, min_seconds: float, max_seconds: float, seed: int) -> dict[str, Any]:
-    """Everything of the program's spec but the models."""
-    return {
-        "threads": threads,
-        "seed": seed,
-        "warmup": WARMUP,
-        "min_runs": min_runs,
-        "min_seconds": min_seconds,
-        "max_seconds": max_seconds,
-    }
+def _fetch(path: str) -> bytes | None:
+    file = Path(path)
+    return file.read_bytes() if file.exists() else None

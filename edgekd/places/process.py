@@ -1,16 +1,23 @@
-"""Run the benchmark program in a fresh process, and say in one sentence how it died if it did."""
+"""Run the benchmark program in a fresh process on a place, and say in one sentence how it died if it did."""
 
 import json
+import logging
 import signal
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from edgekd import benchmark_program
 from edgekd.errors import BadInput, EdgekdError
+from edgekd.places.host import PLACE
+from edgekd.places.place import Finished, Place, disk_full, persistently
 from edgekd.runtimes import in_one_line
+
+log = logging.getLogger(__name__)
 
 PROGRAM = Path(benchmark_program.__file__)
 
@@ -25,32 +32,125 @@ CAUSES = {
 }
 
 
-def run_program(spec: dict[str, Any]) -> dict[str, Any]:
+def run_program(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
     """Run the benchmark program on `spec` and return its result, both as the program's docstring describes them.
 
-    Raises BadInput where a runtime refuses a model, and EdgekdError where the process is killed or hangs.
+    Where the place is lost and comes back, another process takes what is missing: of one model the remaining samples,
+    and `processes` of the result says how many processes they come from; of several, whose runs belong together, all.
+    Samples from before a restart of the machine are dropped.
+
+    Raises BadInput where a runtime refuses a model, EdgekdError where the process is killed or hangs, and PlaceLost
+    where the place does not come back.
     """
-    names = " and ".join(dict.fromkeys(model["path"] for model in spec["models"]))
-    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder:
-        spec_path, result_path = Path(folder, "spec.json"), Path(folder, "result.json")
-        spec_path.write_text(json.dumps(spec), encoding="utf-8")
-        # -P: the folder of the program is no place to import from; a file there may be called like a library.
-        command = [sys.executable, "-P", str(PROGRAM), str(spec_path), str(result_path)]
-        limit = 300 + 4 * spec["max_seconds"]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=limit, stdin=subprocess.DEVNULL
-            )
-        except subprocess.TimeoutExpired as error:
-            raise EdgekdError(f"{names}: the benchmark was stopped after {limit:.0f} s without an end.") from error
-        result = json.loads(result_path.read_text(encoding="utf-8")) if result_path.exists() else {}
+    parts: list[dict[str, Any]] = []
+    while True:
+        result = _run_to_the_end(place, spec, parts)
+        if all(part["boot_id"] and part["boot_id"] == result["boot_id"] for part in parts):
+            return joined([*parts, result])
+        log.warning("%s was restarted; what was measured before does not count", place.name)
+        parts = []
+
+
+def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run until a process ends by itself; what those left that were cut off from us goes to `parts`."""
+    begun: list[str] = []
+
+    def attempt() -> dict[str, Any]:
+        while begun:
+            left = _result(place, begun[-1])
+            place.remove(begun[-1])  # the program ends where its folder is gone: two at once would disturb each other
+            begun.pop()
+            if left.get("stage") == "done":
+                return left
+            if left.get("runs") and len(left["models"]) == 1:
+                log.warning("%s is back; %d runs were kept, the rest follows", place.name, left["runs"])
+                parts.append(left)
+        with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder:
+            local = Path(folder, "spec.json")
+            local.write_text(json.dumps(_on_place(place, remaining(spec, parts))), encoding="utf-8")
+            program, there = place.put(PROGRAM), place.put(local)
+            begun.append(str(PurePosixPath(there).parent / "result.json"))
+            done = _run(place, spec, [*place.python, program, there, begun[-1]])
+            return _checked(place, spec, done, _result(place, begun[-1]))
+
+    return persistently(place, attempt)
+
+
+def remaining(spec: dict[str, Any], parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The spec of what is still to be measured after `parts`."""
+    if not parts:
+        return spec
+    runs, seconds = (sum(part[key] for part in parts) for key in ("runs", "seconds"))
+    return {
+        **spec,
+        "min_runs": max(1, spec["min_runs"] - runs),
+        "min_seconds": max(0.0, spec["min_seconds"] - seconds),
+        "max_seconds": max(0.1, spec["max_seconds"] - seconds),
+    }
+
+
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Put the samples of several processes together; everything else that is not a sum is the last one's.
+
+    Each part is thinned as much as the one that was thinned most, so that a run counts the same in all of them.
+    """
+    last = {**parts[-1], "processes": len(parts)}
+    if len(parts) == 1:
+        return last
+    kept = min(len(part["models"][0]["wall_ms"]) / part["runs"] for part in parts)
+    samples: dict[str, list[float]] = {"wall_ms": [], "cpu_ms": []}
+    for part in parts:
+        [model] = part["models"]
+        taken = np.linspace(0, len(model["wall_ms"]) - 1, max(1, round(kept * part["runs"]))).astype(int)
+        for name, values in samples.items():
+            values += [model[name][at] for at in taken]
+    return {
+        **last,
+        **{key: sum(part[key] for part in parts) for key in ("runs", "seconds", "preempted")},
+        "conditions": [one for part in parts for one in part["conditions"]],
+        "models": [{**last["models"][0], **samples}],
+    }
+
+
+def _on_place(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with every file where it lies on the place."""
+    models = [{**model, "path": place.put(Path(model["path"]))} for model in spec["models"]]
+    inputs = {"inputs": place.put(Path(spec["inputs"]))} if "inputs" in spec else {}
+    return {**spec, "models": models, **inputs, "resumable": place.name != PLACE and len(models) == 1}
+
+
+def _run(place: Place, spec: dict[str, Any], command: Sequence[str]) -> Finished:
+    limit = 300 + 4 * spec["max_seconds"]
+    try:
+        return place.run(command, limit)
+    except subprocess.TimeoutExpired as error:
+        raise EdgekdError(
+            f"{_subject(place, spec)}: the benchmark was stopped after {limit:.0f} s without an end."
+        ) from error
+
+
+def _result(place: Place, path: str) -> dict[str, Any]:
+    """What the program has written so far."""
+    written = place.fetch(path)
+    return dict(json.loads(written)) if written else {}
+
+
+def _checked(place: Place, spec: dict[str, Any], done: Finished, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a process that ended well. Raises what is wrong with any other."""
     if "error" in result:
         runtimes = " or ".join(sorted({model["runtime"] for model in spec["models"]}))
         where = STAGES.get(result.get("stage", ""), "starting")
-        raise BadInput(f"{names}: {runtimes} fails at {where}: {in_one_line(result['error'])}")
-    if done.returncode != 0 or result.get("stage") != "done":
-        raise EdgekdError(f"{names}: {death(done.returncode, done.stderr, result)}.")
-    return dict(result)
+        raise BadInput(f"{_subject(place, spec)}: {runtimes} fails at {where}: {in_one_line(result['error'])}")
+    if done.code != 0 or result.get("stage") != "done":
+        if disk_full(done.stderr):
+            raise EdgekdError(f"{place.name}: the disk is full, no samples could be written; free some space there.")
+        raise EdgekdError(f"{_subject(place, spec)}: {death(done.code, done.stderr, result)}.")
+    return result
+
+
+def _subject(place: Place, spec: dict[str, Any]) -> str:
+    names = " and ".join(dict.fromkeys(model["path"] for model in spec["models"]))
+    return names if place.name == PLACE else f"{names} on {place.name}"
 
 
 def death(code: int, stderr: str, result: dict[str, Any]) -> str:
@@ -60,7 +160,7 @@ def death(code: int, stderr: str, result: dict[str, Any]) -> str:
         name = signal.Signals(-code).name
         why = CAUSES.get(name, "something outside ended it; run it again")
     else:
-        name, why = f"exit code {code}", in_one_line(stderr)
+        name, why = f"exit code {code}", in_one_line(stderr.strip().rpartition("\n")[2])
     memory = result.get("memory", {})
     peak = f", having reached {max(memory.values()) / 1024:.0f} MiB before" if memory else ""
     return f"the benchmark process died ({name}) at {where}{peak}: {why}"

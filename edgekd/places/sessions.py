@@ -9,7 +9,8 @@ from typing import Any
 
 from edgekd.errors import EdgekdError
 from edgekd.figures import Number
-from edgekd.places.host import PLACE, bench, compare
+from edgekd.places.host import PLACE
+from edgekd.places.timing import bench, compare
 from edgekd.ranking import interval_of
 from edgekd.results import SessionTrial
 

@@ -15,7 +15,7 @@ from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored
 from edgekd.figures import Figures, Number
 from edgekd.latency.predictor import Prediction
 from edgekd.numerics import is_arm
-from edgekd.places.host import compare
+from edgekd.places.timing import compare
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import Listener, Tick
 from edgekd.quantization import SchemeFile

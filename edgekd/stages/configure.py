@@ -9,8 +9,8 @@ import onnxruntime
 
 from edgekd.device import HOST, DeviceProfile
 from edgekd.examine import for_host
-from edgekd.places.host import bench
 from edgekd.places.sessions import Entry, described, fastest_threads, lightest, measured_here
+from edgekd.places.timing import bench
 from edgekd.progress import Listener, Tick
 from edgekd.record import Record
 from edgekd.rendering.outline import session_words

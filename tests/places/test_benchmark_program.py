@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.benchmark_program import KEPT_SAMPLES, InputSpec, kept_ms, made_up_input, measure, warm_up
+from edgekd.benchmark_program import KEPT_SAMPLES, InputSpec, boot_id, kept_ms, made_up_input, measure, warm_up
 from edgekd.places.process import PROGRAM
 
 
@@ -77,6 +78,26 @@ def test_onnxruntime_leaves_nothing_behind_to_report(tmp_path: Path, matmul_chai
     places = {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
     subprocess.run([sys.executable, "-c", code], env={**environment, **places}, check=True)
     assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_a_resumable_benchmark_keeps_samples_and_ends_with_its_folder(
+    tmp_path: Path, matmul_chain: Callable[..., Path]
+) -> None:
+    spec, result = tmp_path / "spec.json", tmp_path / "run" / "result.json"
+    result.parent.mkdir()
+    limits = {"min_runs": 10**9, "max_seconds": 120.0, "resumable": True}
+    spec.write_text(json.dumps(spec_of(matmul_chain("model", count=1), **limits)))
+    process = subprocess.Popen([sys.executable, "-P", PROGRAM, spec, result], stderr=subprocess.PIPE)
+    kept: dict[str, Any] = {}
+    while "runs" not in kept:
+        assert process.poll() is None
+        kept = json.loads(result.read_text()) if result.exists() else {}
+        time.sleep(0.05)
+    assert kept["stage"] == "steady" and kept["seconds"] > 1
+    assert kept["runs"] >= len(kept["models"][0]["wall_ms"]) > 0
+    assert kept["boot_id"] == boot_id()
+    shutil.rmtree(result.parent)
+    assert process.wait(timeout=60) != 0
 
 
 def test_models_take_turns_and_change_order_every_round() -> None:

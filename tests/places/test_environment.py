@@ -3,9 +3,12 @@
 import getpass
 import json
 import platform
+from pathlib import Path
 
+import psutil
 import pytest
 
+from edgekd.machine_facts import _version, machine_facts
 from edgekd.places.environment import disturbances, environment
 
 
@@ -17,6 +20,27 @@ def test_environment_is_json_without_names_of_machine_or_user() -> None:
     for private in (platform.node(), getpass.getuser()):
         if len(private) > 4:
             assert private not in text
+
+
+def test_a_library_under_another_package_name_has_that_ones_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fastlib").mkdir()
+    (tmp_path / "fastlib" / "__init__.py").write_text("raise SystemExit('imported')")
+    info = tmp_path / "fastlib_gpu-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fastlib-gpu\nVersion: 1.2\n")
+    (info / "top_level.txt").write_text("fastlib\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert _version("fastlib") == "1.2"
+    assert _version("nosuchlib") is None
+
+
+def test_the_facts_of_this_machine_are_those_psutil_finds() -> None:
+    facts = machine_facts()
+    assert facts["cores"] == psutil.cpu_count(logical=False)
+    assert facts["memory_mib"] == psutil.virtual_memory().total // 2**20
+    assert facts["memory_free_mib"] == pytest.approx(psutil.virtual_memory().available / 2**20, rel=0.2)
 
 
 @pytest.mark.parametrize(

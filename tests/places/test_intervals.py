@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edgekd.places.host import latency_of
 from edgekd.places.intervals import RESAMPLES, bootstrap, mean, percentile, student_interval
+from edgekd.places.timing import latency_of
 
 
 def test_percentiles_are_numpys() -> None:

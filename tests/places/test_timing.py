@@ -1,4 +1,4 @@
-"""Benchmarks on this machine: what is counted, weighed and said, never how fast it was."""
+"""Benchmarks: what is counted, weighed and said, never how fast it was."""
 
 import math
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import pytest
 
 from edgekd.benchmark_program import open_onnxruntime
 from edgekd.errors import BadInput, EdgekdError, UsageError
-from edgekd.places import host, process
-from edgekd.places.host import bench, compare, log_ratio, log_ratio_of_p10
-from edgekd.places.place import PLACES, parse_place
+from edgekd.places import process, timing
+from edgekd.places.table import open_place
+from edgekd.places.timing import bench, compare, log_ratio, log_ratio_of_p10
 
 QUICK: dict[str, Any] = {"min_runs": 10, "min_seconds": 0.0}
 Chain = Callable[..., Path]
@@ -93,7 +93,7 @@ def test_a_sessions_own_threads_go_before_those_of_all(matmul_chain: Chain, runt
 @pytest.mark.parametrize(("session", "statistic"), [({}, "cpu"), ({"threads": 2}, "wall")])
 def test_threads_of_a_session_are_compared_by_wall_time(matmul_chain: Chain, monkeypatch, session, statistic) -> None:
     for name, said in (("log_ratio", math.log(2)), ("log_ratio_of_p10", math.log(3))):
-        monkeypatch.setattr(host, name, lambda *_, said=said: said)
+        monkeypatch.setattr(timing, name, lambda *_, said=said: said)
     model = matmul_chain("model", count=1)
     found = compare(model, model, session_b=session, processes=2, min_seconds=0.02)
     assert found.value == pytest.approx({"cpu": 2, "wall": 3}[statistic])
@@ -191,22 +191,18 @@ def test_an_odd_number_of_processes_is_refused(tmp_path: Path) -> None:
         compare(tmp_path / "a.onnx", tmp_path / "b.onnx", processes=3)
 
 
-def test_places() -> None:
-    assert parse_place("host") == "host"
-    assert PLACES["host"] is bench
-    for later in ("ssh://pi@raspberrypi", "adb://0123", "emulate:cortex-a76"):
-        with pytest.raises(UsageError, match=r"not there yet.*'host'"):
-            parse_place(later)
-    with pytest.raises(UsageError, match="no place 'hots'"):
-        parse_place("hots")
+@pytest.mark.parametrize("name", ["hots", "host:", "telnet://board", "", "ssh:board", "/dev/null"])
+def test_an_unknown_place_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(UsageError, match=r"no place .*ssh://user@host and adb://serial"):
+        open_place(name)
 
 
 @pytest.mark.slow
 def test_a_comparison_ends_once_the_candidate_is_surely_slower(
     matmul_chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, programs = host.run_program, []
-    monkeypatch.setattr(host, "run_program", lambda spec: programs.append(spec) or run(spec))
+    run, programs = timing.run_program, []
+    monkeypatch.setattr(timing, "run_program", lambda place, spec: programs.append(spec) or run(place, spec))
     light, heavy = matmul_chain("light", count=1), matmul_chain("heavy", count=12)
     assert compare(light, heavy, min_seconds=0.4, hopeless=1.1).value > 1.1
     assert len(programs) == 4

@@ -1,0 +1,61 @@
+"""What doctor makes of what it saw on a place, by hand."""
+
+from typing import Any
+
+import pytest
+
+from edgekd import doctor
+from edgekd.places.look import Look
+
+PI4 = {
+    **{"python": "3.11.2", "flags": ["asimd"], "cores": 4, "memory_mib": 3906, "disk_free_mib": 9000},
+    **{"versions": {"onnxruntime": "1.31.1", "numpy": "2.3.0"}, "governor": "performance"},
+}
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch):
+    """Checks by name of a Pi 4 with some facts changed."""
+
+    def make(*, ceilings: tuple[int, int] = (26, 13), **facts: Any) -> dict[str, doctor.Check]:
+        look = Look("ssh://pi@board", "python3", {**PI4, **facts}, *ceilings)
+        monkeypatch.setattr(doctor, "look_at", lambda on: look)
+        return {one.name: one for one in doctor.diagnose("raspberry-pi-4", on="ssh://pi@board").checks}
+
+    return make
+
+
+def test_a_board_like_its_profile(checks) -> None:
+    found = checks(temperature_c=48.3, clock_mhz=1800.0)
+    assert found["place"].found == "ssh://pi@board" and found["Python"].found == "3.11.2"
+    assert found["clock and temperature"].found == "1800 MHz, 48 degrees C"
+    assert found["like raspberry-pi-4"].found == "as the profile says"
+    assert [name for name, one in found.items() if not one.good] == ["int8 instructions"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"),
+    [
+        ({"flags": []}, "lacks asimd"),
+        ({"flags": ["asimd", "asimddp"]}, "has asimddp besides"),
+        ({"cores": 2}, "has 2 cores of 4"),
+        ({"memory_mib": 900}, "has 900 MiB of memory of "),
+        ({"ceilings": (22, 10)}, "loads less than opset 26 or IR 13"),
+    ],
+)
+def test_a_board_that_is_not_the_target(checks, facts: dict[str, Any], fault: str) -> None:
+    found = checks(**facts)["like raspberry-pi-4"]
+    assert not found.good and fault in found.found and "not those of raspberry-pi-4" in found.advice
+
+
+def test_what_a_board_lacks(checks) -> None:
+    found = checks(
+        throttled=0x50005, disk_free_mib=100, ceilings=(0, 0), versions={"onnxruntime": None, "numpy": "2.3.0"}
+    )
+    assert found["onnxruntime"].advice == "there: python3 -m pip install onnxruntime"
+    assert not found["onnxruntime loads"].good and found["like raspberry-pi-4"].good
+    assert (
+        found["clock and temperature"].found == "throttled" and "power supply" in found["clock and temperature"].advice
+    )
+    assert not found["free disk"].good
+    assert checks(throttled=0x50000)["clock and temperature"].good  # it was, and is not now
