@@ -156,7 +156,7 @@ def bench(
     seconds: float = 2.0,
     seed: int = 0,
 ) -> BenchResult:
-    """Time and weigh an ONNX file, or the artifact of a run folder, on a place.
+    """Time and weigh an ONNX file, or the artifact of a run folder, on a place, or count it on an emulated core.
 
     At least `min_runs` runs and `seconds`, but where the runs take long, no more than 30 s or `seconds`.
     """
@@ -240,9 +240,9 @@ def verify(artifact: str | Path) -> Verification:
     return verify_artifact(inside if inside.is_dir() else artifact)
 
 
-def doctor(*, target: str | None = None) -> Diagnosis:
-    """Say what this machine has and lacks."""
-    return diagnose(target)
+def doctor(*, target: str | None = None, on: str | None = None, install: bool = False) -> Diagnosis:
+    """Say what this machine has and lacks, or what the place `on` needs; with `install`, fetch that first."""
+    return diagnose(target, on=on, install=install)
 
 
 def require_torch() -> None:

@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 
 from edgekd.device import resolve
+from edgekd.emulation.kit import KitPart, find_kit, install_kit, kit_parts
+from edgekd.errors import PlaceLost, UsageError
+from edgekd.places.emulate import KIND, parse_emulated
 from edgekd.places.environment import environment
 from edgekd.record import Record
 
@@ -36,13 +39,21 @@ _LIBRARIES = {
 _FREE_DISK_MIB = 4096
 
 
-def diagnose(target: str | None = None) -> Diagnosis:
+def diagnose(target: str | None = None, *, on: str | None = None, install: bool = False) -> Diagnosis:
     """Look at this machine, and with a target at what its profile asks of the files made here.
 
+    With `on`, an emulated core, look instead at what emulating it takes; with `install`, fetch what is missing first.
+    Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
+
     Raises:
-        UsageError: an unknown target.
+        UsageError: an unknown target or place.
+        PlaceLost: something cannot be fetched.
     """
     here = environment()
+    if on is not None:
+        return Diagnosis(checks=tuple(_emulation(on, target, install)), environment=here)
+    if install:
+        raise UsageError("--install needs --on and a place, such as --on emulate:cortex-a76.")
     checks = [_library(name, install) for name, install in _LIBRARIES.items()]
     checks += [_int8(here), _governor(here), _disk(), _accelerator()]
     if target:
@@ -100,3 +111,41 @@ def _target(target: str) -> list[Check]:
         )
         checks.append(Check(name=f"{name} on {profile.name}", found=found, good=True))
     return checks
+
+
+def _emulation(place: str, target: str | None, install: bool) -> list[Check]:
+    if not place.startswith(KIND):
+        raise UsageError(
+            f"{place[:60]!r} needs nothing that could be looked at from here; try --on emulate:cortex-a76."
+        )
+    if target and "@" not in place:
+        place += f"@{resolve(target).profile.runtimes['onnxruntime'].version}"
+    core, version = parse_emulated(place)
+    if install:
+        install_kit(core, version)
+    advice = f"edgekd doctor --on {KIND}{core}@{version} --install"
+    checks = [
+        Check(
+            name=part.name,
+            found=f"{part.found}{_took(part)}" or "missing",
+            good=bool(part.found),
+            advice="" if part.found else advice,
+        )
+        for part in kit_parts(version)
+    ]
+    if all(check.good for check in checks):
+        checks.append(_core(core, version))
+    return checks
+
+
+def _core(core: str, version: str) -> Check:
+    try:
+        kit = find_kit(core, version)
+    except PlaceLost as error:
+        return Check(name=core, found="not there", good=False, advice=str(error))
+    return Check(name=core, found=f"played by QEMU {kit.qemu.version} as -cpu {kit.core.cpu}", good=True)
+
+
+def _took(part: KitPart) -> str:
+    fetched = f"{part.bytes_fetched / 1e6:.1f} MB fetched, " if part.bytes_fetched else ""
+    return f" ({fetched}{part.seconds:.0f} s)" if part.seconds else ""

@@ -3,7 +3,7 @@
     EdgekdError
     |- UsageError     2   an option, recipe key or name that does not exist or does not combine
     |- BadInput       3   a model, data set, recipe or artifact that cannot be used as it is
-    `- PlaceLost      4   ssh or adb went away in the middle
+    `- PlaceLost      4   a place is not there, or went away in the middle
 
 A missed budget (1) and an inconclusive verdict (5) are results, not exceptions; an interrupt (130) is Python's own
 KeyboardInterrupt. Every message is one sentence: what is wrong, where (file, key, line, node), and what to do.
@@ -32,7 +32,7 @@ class BadInput(EdgekdError):
 
 
 class PlaceLost(EdgekdError):
-    """The device that a benchmark ran on went away."""
+    """The place that a benchmark was to run on is not there, or went away."""
 
     exit_code = 4
 
