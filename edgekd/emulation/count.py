@@ -91,7 +91,9 @@ def count(
 ) -> Counts:
     """Count the instructions of one inference at batch 1 by ONNX Runtime `version` on an emulated `core`.
 
-    Repeatable: one thread to a few instructions in a million, several to a few in a thousand.
+    With one thread a count repeats to the instruction where nothing but the model's path changed, and to some hundred
+    where that did. With several, waiting for each other is counted too, which depends on how busy this machine is;
+    multiplications repeat all the same.
 
     Args:
         inputs: one array per input of the model; made up from `seed` by default.
