@@ -15,34 +15,36 @@ from edgekd.runtimes import in_one_line
 from edgekd.workspace import file_sha256
 
 _LIMIT_SECONDS = 600
+_DEBIAN = "http://deb.debian.org/debian"
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_C_LIBRARY = {"libc6", "libgcc-s1", "gcc-12-base"}
+"""An older C library cannot be loaded by a newer system's loader, and a newer one does as well."""
 
 
-def fetch_debian(packages: Sequence[str], folder: Path) -> Origin:
+def fetch_debian(packages: Sequence[str], folder: Path, *, release: str = "") -> Origin:
     """Download Debian packages, with what they depend on and this system lacks, and unpack them into `folder`.
 
-    apt checks their signatures. Where the system's lists of packages are empty, private ones are fetched for the time.
+    apt checks their signatures. Where the system's lists of packages are empty, private ones are fetched for the time;
+    so they are for another `release` of Debian than the system's own, of which everything is taken but the C library.
 
     Raises:
         PlaceLost: there is no apt, no network, or no such package.
     """
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise PlaceLost(f"{' '.join(packages)} cannot be fetched without apt; install the system's packages of that.")
+        raise PlaceLost(f"{' '.join(packages)} cannot be fetched without apt; install what your system has of that.")
     with tempfile.TemporaryDirectory(prefix="edgekd-apt-") as scratch:
-        private = _private_lists(Path(scratch))
-        options = [] if _missing(packages, []) is not None else private
-        if options:
-            _run(["apt-get", *options, "update"], "apt-get update")
+        options = [] if not release and _missing(packages, []) is not None else _private(Path(scratch), release)
         missing = _missing(packages, options)
         if missing is None:
             raise PlaceLost(f"apt knows no {' or no '.join(packages)}; add the package source that has it.")
         downloads = Path(scratch, "downloads")
         downloads.mkdir()
-        names = sorted({*packages, *missing})
-        _run(["apt-get", *options, "download", *names], f"apt-get download {' '.join(names)}", folder=downloads)
+        names = sorted({*packages, *missing} - (_C_LIBRARY if release else set()))
+        _run(["apt-get", *options, "download", *names], f"apt-get download {' '.join(packages)}", folder=downloads)
         files = sorted(downloads.glob("*.deb"))
         for file in files:
             _run(["dpkg-deb", "--extract", str(file), str(folder)], f"dpkg-deb --extract {file.name}")
-        return _origin("Debian packages, unpacked", files)
+        return _origin(f"Debian{f' {release}' if release else ''} packages, unpacked", files)
 
 
 def fetch_wheel(requirement: str, downloads: Path, *, platforms: Sequence[str] = (), python: str = "") -> Path | None:
@@ -90,11 +92,23 @@ def _missing(packages: Sequence[str], options: Sequence[str]) -> list[str] | Non
     return [words[1] for words in lines if words[:1] == ["Inst"]] if done.returncode == 0 else None
 
 
-def _private_lists(folder: Path) -> list[str]:
+def _private(folder: Path, release: str) -> list[str]:
+    """Fetch lists of packages into `folder`; return apt's options to use them, and no package counts as installed
+    where they are another release's."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     state = {"Dir::State::Lists": folder / "lists", "Dir::Cache": folder / "cache", "Debug::NoLocking": 1}
-    return [word for key, value in state.items() for word in ("-o", f"{key}={value}")]
+    if release:
+        sources = folder / "sources.list"
+        sources.write_text(f"deb [signed-by={_KEYRING}] {_DEBIAN} {release} main\n", encoding="ascii")
+        state |= {
+            "Dir::Etc::SourceList": sources,
+            "Dir::Etc::SourceParts": "/dev/null",
+            "Dir::State::status": "/dev/null",
+        }
+    options = [word for key, value in state.items() for word in ("-o", f"{key}={value}")]
+    _run(["apt-get", *options, "update"], "apt-get update")
+    return options
 
 
 def _run(command: list[str], name: str, *, folder: Path | None = None) -> None:
@@ -122,6 +136,8 @@ def _start(command: list[str], *, folder: Path | None = None) -> subprocess.Comp
 
 
 def _last_line(text: str) -> str:
+    """The line that says most: what went wrong with the connection, else the last error, else the last line."""
     lines = [line for line in text.splitlines() if line.strip()]
+    connection = [line for line in lines if "connection" in line.lower()][:1]
     errors = [line for line in lines if line.startswith(("E: ", "ERROR: "))]
-    return in_one_line((errors or lines or ["no message"])[-1])
+    return in_one_line((connection or errors or lines or ["no message"])[-1])

@@ -14,6 +14,8 @@ from edgekd.errors import PlaceLost
 PROGRAM = "qemu-aarch64"
 PACKAGE = "qemu-user"
 _PART = "qemu"
+_WITH_PLUGINS = "bookworm"
+"""The last release of Debian whose package loads plugins."""
 _MADE_FROM = {"package": PACKAGE, "host": platform.machine()}
 
 
@@ -71,8 +73,15 @@ def fetch_qemu() -> Qemu:
 
 
 def _unpack(folder: Path) -> Origin:
-    """Only the emulator and libraries are kept: the package holds thirty emulators."""
+    """Fetch the system's own release, or where that was built without plugins, as Debian 13's was, one that has them.
+
+    Only the emulator and libraries are kept: the package holds thirty emulators.
+    """
     origin = fetch_debian([PACKAGE], folder)
+    if _look_at(folder / "usr" / "bin" / PROGRAM, _library_folders(folder)) is None:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        origin = fetch_debian([PACKAGE], folder, release=_WITH_PLUGINS)
     for path in (folder / "usr" / "bin").iterdir():
         if path.name != PROGRAM:
             path.unlink()

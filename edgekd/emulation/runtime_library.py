@@ -96,4 +96,7 @@ def _fetch(version: str, scratch: Path) -> Path:
         wheel = fetch_wheel(f"onnxruntime=={version}", scratch, platforms=_PLATFORMS, python=python)
         if wheel is not None:
             return wheel
-    raise PlaceLost(f"There is no wheel of ONNX Runtime {version} for AArch64; name a version that was published.")
+    raise PlaceLost(
+        f"pip finds no wheel of ONNX Runtime {version} for AArch64; name a version that was published, or check the "
+        "network."
+    )

@@ -9,7 +9,8 @@ from edgekd.emulation import fetch
 from edgekd.emulation.count import count
 from edgekd.emulation.kit import find_kit, install_kit, kit_parts
 from edgekd.emulation.part import Origin, find_part, kit_folder, make_part
-from edgekd.emulation.qemu import Qemu, find_qemu
+from edgekd.emulation.qemu import Qemu, fetch_qemu, find_qemu
+from edgekd.emulation.runtime_library import fetch_library
 from edgekd.errors import EdgekdError, PlaceLost, UsageError
 
 
@@ -29,6 +30,12 @@ def make(text: str):
         return Origin(made="written")
 
     return write
+
+
+def script(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
 
 
 def test_a_part_is_made_once_and_again_when_a_byte_changed(empty_cache: Path) -> None:
@@ -83,10 +90,41 @@ def test_qemu_says_which_plugin_interface_it_has() -> None:
 
 
 def test_a_qemu_without_plugins_is_none(empty_cache: Path, tmp_path: Path) -> None:
-    program = tmp_path / "qemu-aarch64"
-    program.write_text("#!/bin/sh\necho 'qemu-aarch64 version 7.2.0'\n")
-    program.chmod(0o755)
+    script(tmp_path / "qemu-aarch64", "echo qemu-aarch64 version 7.2.0")
     assert find_qemu() is None
+
+
+def test_a_release_whose_qemu_has_plugins_is_taken_where_the_own_has_none(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch_debian(packages: list[str], folder: Path, *, release: str = "") -> Origin:
+        version = "echo qemu-aarch64 version " + ("7.2.0" if release else "10.0.0")
+        script(folder / "usr/bin/qemu-aarch64", version, "echo -plugin" if release else "")
+        script(folder / "usr/bin/qemu-arm")
+        return Origin(made=f"from {release or 'here'}")
+
+    monkeypatch.setattr("edgekd.emulation.qemu.fetch_debian", fetch_debian)
+    qemu = fetch_qemu()
+    assert qemu.version == "7.2.0" and [path.name for path in qemu.program.parent.iterdir()] == ["qemu-aarch64"]
+    assert find_qemu() == qemu
+
+
+def test_without_a_network_the_sentence_has_the_clients_own_words(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "echo \"E: Could not resolve 'deb.example'\" >&2; exit 100"
+    script(tmp_path / "apt-get", refuse)
+    script(tmp_path / "dpkg-deb", "exit 0")
+    with pytest.raises(
+        PlaceLost, match=r"^apt-get update fails: E: Could not resolve 'deb.example'; check the network"
+    ):
+        install_kit("cortex-a76", "1.31.1")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(PlaceLost, match=r"pip download onnxruntime==1\.31\.1 fails: .*onnection.*; check the network"):
+        fetch_library("1.31.1")
+    assert not list(kit_folder().glob("onnxruntime*"))
 
 
 def test_a_core_that_this_qemu_lacks_is_refused_with_the_nearest(version: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ static void on_call(plugin_id id, unsigned vcpu, int64_t number, uint64_t magic,
 {
     if (number != SCHED_GETSCHEDULER || magic != MARK)
         return;
+    flockfile(out); /* several threads may ask for the time at once */
     for (int v = 0; v < (by_vcpu ? MOST_VCPUS : 1); v++) {
         if (!counts[v][0])
             continue;
@@ -119,6 +120,7 @@ static void on_call(plugin_id id, unsigned vcpu, int64_t number, uint64_t magic,
         fputc('\n', out);
     }
     fflush(out);
+    funlockfile(out);
 }
 
 EXPORT int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)
