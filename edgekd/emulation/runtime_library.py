@@ -13,7 +13,7 @@ from edgekd.emulation.part import Origin, find_part, make_part
 from edgekd.errors import BadInput, PlaceLost
 
 LIBRARY = "libonnxruntime.so"
-OLDEST = "1.20"
+OLDEST = "1.19"
 """Wheels of earlier versions hold no library of its own, only one for Python."""
 _PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17))
 _PYTHONS = ("3.12", "3.11", "3.13", "3.10", "3.14")
