@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgekd.cli.console import make_listener
 from edgekd.cli.tables import console, print_json, table
 from edgekd.rendering.text import BRACKETS, clean, spoken
 
@@ -32,6 +33,7 @@ def command(
     """Print latency and memory, or what an emulated core executes."""
     from edgekd.api import bench
 
+    make_listener(quiet=as_json, verbose=False)
     result = bench(model, on=on, runtime=runtime, threads=threads, min_runs=min_runs, seconds=seconds)
     if as_json:
         return print_json(result.model_dump(mode="json", by_alias=True))

@@ -5,7 +5,6 @@ the runtime detects and what QEMU plays cannot differ.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgekd.errors import UsageError, did_you_mean
 
@@ -60,15 +59,12 @@ def parse_processor(text: str) -> Processor:
     return Processor(hwcap, hwcap2, midr)
 
 
-def write_description(processor: Processor, root: Path) -> None:
-    """Write /proc/cpuinfo and /sys/devices/system/cpu of a machine with eight such cores below `root`.
+def description(processor: Processor) -> dict[str, str]:
+    """Return the files of /proc and /sys that describe a machine with eight such cores, by path.
 
     Clock and caches are those of no machine in particular; they are there because the runtime looks for them.
     """
-    for path, text in {"proc/cpuinfo": _cpuinfo(processor), **_system_files()}.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="ascii")
+    return {"proc/cpuinfo": _cpuinfo(processor), **_system_files()}
 
 
 def _cpuinfo(processor: Processor) -> str:

@@ -113,7 +113,8 @@ def count(
     def with_library(library: Path) -> Counts:
         return _count(kit, model, library, threads=threads, by_node=by_node, fed=fed, session=session)
 
-    dependent = sorted(VALUE_DEPENDENT.intersection(_operators(graph.graph)))
+    inside = [*graph.graph.node, *(node for function in graph.functions for node in function.node)]
+    dependent = sorted(VALUE_DEPENDENT.intersection(_operators(inside)))
     if not dependent:
         try:
             return with_library(patched_library(version, kit.library))
@@ -225,10 +226,10 @@ def _instructions(counts: npt.NDArray[np.int64]) -> Instructions:
     )
 
 
-def _operators(graph: onnx.GraphProto) -> Iterable[str]:
-    """The operators of a graph and of the graphs in its nodes."""
-    for node in graph.node:
+def _operators(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:
+    """The operators of nodes and of the graphs inside them."""
+    for node in nodes:
         yield node.op_type
         for attribute in node.attribute:
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _operators(inner)
+            for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _operators(graph.node)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.emulation.build import build_tools, tools_made_from
-from edgekd.emulation.cores import CORES, Core, find_core, parse_processor, write_description
+from edgekd.emulation.cores import CORES, Core, Processor, description, find_core, parse_processor
 from edgekd.emulation.fetch import fetch_debian
 from edgekd.emulation.part import Origin, facts_of, find_part, make_part
 from edgekd.emulation.qemu import PROGRAM, Qemu, fetch_qemu, find_qemu
@@ -154,7 +154,8 @@ def _check_core(qemu: Qemu, core: Core) -> None:
 
 def _sysroot(core: Core, qemu: Qemu, runner: Path, libraries: Path) -> Path:
     """The folder that the emulated program sees over this machine's root: libraries, and the processor described."""
-    made_from = {"cpu": core.cpu, "qemu": qemu.version, "libraries": str(libraries)}
+    form = fingerprint(description(Processor(0, 0, 0)))
+    made_from = {"cpu": core.cpu, "qemu": qemu.version, "libraries": str(libraries), "form": form}
 
     def make(folder: Path) -> Origin:
         (folder / "lib").symlink_to(libraries)
@@ -168,7 +169,9 @@ def _sysroot(core: Core, qemu: Qemu, runner: Path, libraries: Path) -> Path:
         )
         if done.returncode:
             raise PlaceLost(f"QEMU {qemu.version} does not run a program as {core.name}: {in_one_line(done.stderr)}")
-        write_description(parse_processor(done.stdout), folder)
+        for path, text in description(parse_processor(done.stdout)).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="ascii")
         return Origin(made="written from what the emulated processor says of itself")
 
     return make_part(f"sysroot-{core.name}", made_from, make)[0]

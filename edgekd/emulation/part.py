@@ -67,6 +67,9 @@ def make_part(name: str, made_from: Any, make: Callable[[Path], Origin]) -> tupl
     Raises:
         EdgekdError: the cache cannot be written.
     """
+    found = find_part(name, made_from)
+    if found is not None:
+        return found
     root = kit_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
-"""The emulation kit, fetched once into the user's cache, and graphs whose work can be counted by hand."""
+"""Graphs whose work can be counted by hand."""
 
-import importlib.metadata
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,22 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.emulation.kit import install_kit
-from edgekd.errors import EdgekdError
-
-VERSION = importlib.metadata.version("onnxruntime")
-
 
 @pytest.fixture(scope="session")
-def version() -> str:
-    """The version of ONNX Runtime that is installed here, of which the kit is there too."""
-    try:
-        install_kit("cortex-a76", VERSION)
-    except EdgekdError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no emulation in CI: {error}")
-        pytest.skip(f"no emulation: {error}")
-    return VERSION
+def version(emulation: str) -> str:
+    """The version of ONNX Runtime that is emulated."""
+    return emulation
 
 
 @pytest.fixture

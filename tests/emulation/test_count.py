@@ -12,6 +12,8 @@ from edgekd.emulation import count as module
 from edgekd.emulation.count import count
 from edgekd.errors import BadInput
 
+pytestmark = pytest.mark.slow
+
 GraphOf = Callable[..., Path]
 SIZE = 64
 RNG = np.random.default_rng(0)

@@ -77,6 +77,7 @@ def test_without_anything_the_sentence_says_what_is_missing_and_how_to_fetch_it(
 
 
 @pytest.mark.parametrize("version", ["1.31", "latest", "1.31.1 --index-url x"])
+@pytest.mark.slow
 def test_what_is_no_version_is_never_handed_to_pip(version: str) -> None:
     with pytest.raises(UsageError, match="no version"):
         install_kit("cortex-a76", version)
@@ -109,6 +110,7 @@ def test_a_release_whose_qemu_has_plugins_is_taken_where_the_own_has_none(
     assert find_qemu() == qemu
 
 
+@pytest.mark.slow
 def test_without_a_network_the_sentence_has_the_clients_own_words(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +129,7 @@ def test_without_a_network_the_sentence_has_the_clients_own_words(
     assert not list(kit_folder().glob("onnxruntime*"))
 
 
+@pytest.mark.slow
 def test_a_core_that_this_qemu_lacks_is_refused_with_the_nearest(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     qemu = find_qemu()
     assert qemu is not None
@@ -138,12 +141,14 @@ def test_a_core_that_this_qemu_lacks_is_refused_with_the_nearest(version: str, m
         install_kit("cortex-a53", version)
 
 
+@pytest.mark.slow
 def test_the_emulated_processor_is_the_one_described(version: str) -> None:
     for core, part in (("cortex-a53", "0xd03"), ("cortex-a76", "0xd0b")):
         text = (find_kit(core, version).sysroot / "proc/cpuinfo").read_text()
         assert f"CPU part\t: {part}" in text and ("asimddp" in text) == (core == "cortex-a76")
 
 
+@pytest.mark.slow
 def test_once_installed_nothing_is_fetched(version: str, monkeypatch: pytest.MonkeyPatch, graph_of) -> None:
     import numpy as np
     from onnx import helper
@@ -154,6 +159,7 @@ def test_once_installed_nothing_is_fetched(version: str, monkeypatch: pytest.Mon
     assert count(path, core="cortex-a76", version=version).instructions.total > 0
 
 
+@pytest.mark.slow
 def test_parts_say_what_was_fetched(version: str) -> None:
     facts = json.loads((kit_folder() / f"onnxruntime-{version}" / "part.json").read_text())
     [(name, sha)] = facts["origin"]["fetched"].items()

@@ -12,6 +12,8 @@ from edgekd.emulation import outputs as module
 from edgekd.emulation.outputs import emulated_outputs
 from edgekd.progress import Tick
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("core", ["cortex-a53", "cortex-a76"])
 def test_floats_agree_with_this_machine_in_order(

@@ -2,32 +2,20 @@
 
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgekd.emulation.kit import install_kit
-from edgekd.errors import EdgekdError, UsageError
+from edgekd.errors import UsageError
 from edgekd.places.bench_file import bench_file
 from edgekd.places.emulate import parse_emulated
 
 HERE = importlib.metadata.version("onnxruntime")
 
 
-@pytest.fixture(scope="module")
-def installed() -> None:
-    """The kit for the version of ONNX Runtime that is installed here."""
-    try:
-        install_kit("cortex-a76", HERE)
-    except EdgekdError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no emulation in CI: {error}")
-        pytest.skip(f"no emulation: {error}")
-
-
-@pytest.mark.usefixtures("installed")
+@pytest.mark.slow
+@pytest.mark.usefixtures("emulation")
 def test_an_emulated_core_has_instructions_and_no_times(matmul_chain: Callable[..., Path]) -> None:
     path = matmul_chain("model", count=2, rows=32, width=64)
     result = json.loads(bench_file(path, place="emulate:cortex-a76").model_dump_json(by_alias=True))
@@ -53,6 +41,7 @@ def test_other_runtimes_are_refused(matmul_chain: Callable[..., Path]) -> None:
         bench_file(matmul_chain("model", count=1), place="emulate:cortex-a76", runtime="openvino")
 
 
+@pytest.mark.slow
 def test_without_the_kit_the_command_says_so_and_exits_4(
     matmul_chain: Callable[..., Path], tmp_path: Path, edgekd: Callable
 ) -> None:
@@ -67,10 +56,11 @@ def test_without_the_kit_the_command_says_so_and_exits_4(
     assert not any(check["good"] for check in checks if "ONNX Runtime" in check["name"])
     assert all("--install" in check["advice"] for check in checks if not check["good"])
     assert edgekd("doctor", "--install").returncode == 2
-    assert edgekd("doctor", "--on", "ssh://board").returncode == 2
 
 
-@pytest.mark.usefixtures("installed")
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("emulation")
 def test_installing_again_fetches_nothing_and_shows_what_it_took(edgekd: Callable) -> None:
     offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     done = edgekd("doctor", "--on", "emulate:cortex-a76", "--install", env=offline)
