@@ -157,7 +157,7 @@ def bench(
     seconds: float = 2.0,
     seed: int = 0,
 ) -> BenchResult:
-    """Time and weigh an ONNX file, or the artifact of a run folder, on a place.
+    """Time and weigh an ONNX file, or the artifact of a run folder, on a place, or count it on an emulated core.
 
     At least `min_runs` runs and `seconds`, but where the runs take long, no more than 30 s or `seconds`.
     """
@@ -251,9 +251,9 @@ def verify(artifact: str | Path) -> Verification:
     return verify_artifact(inside if inside.is_dir() else artifact)
 
 
-def doctor(*, target: str | None = None, on: str = "host") -> Diagnosis:
-    """Say what a place has and lacks, this machine by default."""
-    return diagnose(target, on=on)
+def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> Diagnosis:
+    """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs."""
+    return diagnose(target, on=on, install=install)
 
 
 def require_torch() -> None:

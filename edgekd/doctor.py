@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.device import DeviceProfile, resolve
+from edgekd.emulation.kit import KitPart, find_kit, install_kit, kit_parts
+from edgekd.errors import PlaceLost, UsageError
 from edgekd.machine_facts import FLAGS
-from edgekd.places.environment import THROTTLED_NOW
+from edgekd.places.emulate import KIND, parse_emulated
+from edgekd.places.environment import THROTTLED_NOW, environment
 from edgekd.places.host import PLACE
 from edgekd.places.look import Look, look_at
 from edgekd.record import Record
@@ -44,15 +47,25 @@ _BENCH_NEEDS = 256, "the model and its samples must fit there"
 """Free disk in MiB, and what for."""
 
 
-def diagnose(target: str | None = None, *, on: str = PLACE) -> Diagnosis:
+def diagnose(target: str | None = None, *, on: str = PLACE, install: bool = False) -> Diagnosis:
     """Look at a place, and with a target at what its profile asks of the files made here and of the place.
 
+    Of an emulated core it is looked at what emulating it takes; with `install`, what is missing is fetched first.
+    Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
+
+    With `on`, an emulated core, look instead at what emulating it takes; with `install`, fetch what is missing first.
+    Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
+
     Raises:
-        UsageError: an unknown target, or a place that is none or has no Python.
-        PlaceLost: a place that cannot be reached.
+        UsageError: an unknown target, or a place that is none, has no Python, or that nothing is installed for.
+        PlaceLost: a place that cannot be reached, or something that cannot be fetched.
     """
+    if on.startswith(KIND):
+        return Diagnosis(checks=tuple(_emulation(on, target, install)), environment=environment())
+    if install:
+        raise UsageError("--install needs --on and an emulated core, such as --on emulate:cortex-a76.")
     look, here = look_at(on), on == PLACE
-    checks = [_library(name, install) for name, install in _LIBRARIES.items()] if here else _there(look)
+    checks = [_library(name, command) for name, command in _LIBRARIES.items()] if here else _there(look)
     checks += [_loads(look), _int8(look.facts), _governor(look.facts), _state(look.facts)]
     if here:
         checks += [_disk(shutil.disk_usage(Path.cwd()).free // 2**20, *_RUN_NEEDS), _accelerator()]
@@ -164,3 +177,37 @@ def _target(target: str) -> list[Check]:
         )
         checks.append(Check(name=f"{name} on {profile.name}", found=found, good=True))
     return checks
+
+
+def _emulation(place: str, target: str | None, install: bool) -> list[Check]:
+    if target and "@" not in place:
+        place += f"@{resolve(target).profile.runtimes['onnxruntime'].version}"
+    core, version = parse_emulated(place)
+    if install:
+        install_kit(core, version)
+    advice = f"edgekd doctor --on {KIND}{core}@{version} --install"
+    checks = [
+        Check(
+            name=part.name,
+            found=f"{part.found}{_took(part)}" or "missing",
+            good=bool(part.found),
+            advice="" if part.found else advice,
+        )
+        for part in kit_parts(version)
+    ]
+    if all(check.good for check in checks):
+        checks.append(_core(core, version))
+    return checks
+
+
+def _core(core: str, version: str) -> Check:
+    try:
+        kit = find_kit(core, version)
+    except PlaceLost as error:
+        return Check(name=core, found="not there", good=False, advice=str(error))
+    return Check(name=core, found=f"played by QEMU {kit.qemu.version} as -cpu {kit.core.cpu}", good=True)
+
+
+def _took(part: KitPart) -> str:
+    fetched = f"{part.bytes_fetched / 1e6:.1f} MB fetched, " if part.bytes_fetched else ""
+    return f" ({fetched}{part.seconds:.0f} s)" if part.seconds else ""

@@ -1,5 +1,6 @@
 """Small real inputs that many tests share: images of coloured stripes, and a CNN that was really trained on them."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -138,3 +139,19 @@ def finished_run(trained_pt2: Path, stripes_folder: Path, tmp_path_factory: pyte
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "pass"
     return out
+
+
+@pytest.fixture(scope="session")
+def emulation() -> str:
+    """The version of ONNX Runtime that is installed here, with the emulation kit for it in the user's cache."""
+    from edgekd.emulation.kit import install_kit
+    from edgekd.errors import EdgekdError
+
+    version = importlib.metadata.version("onnxruntime")
+    try:
+        install_kit("cortex-a76", version)
+    except EdgekdError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no emulation in CI: {error}")
+        pytest.skip(f"no emulation: {error}")
+    return version

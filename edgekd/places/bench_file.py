@@ -1,4 +1,4 @@
-"""`edgekd bench`: one ONNX file timed and weighed, as the record that `--json` prints."""
+"""`edgekd bench`: one ONNX file timed and weighed, or counted, as the record that `--json` prints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from edgekd.errors import EdgekdError
 from edgekd.figures import Latency, Memory
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import summarise
+from edgekd.places import emulate
 from edgekd.places.timing import bench
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
@@ -26,17 +27,20 @@ class BenchModel(Record):
 
 class BenchResult(Record):
     """`bench --json`. `environment` also holds the runtime, its version, threads and session options, the conditions
-    before, during and after, and `disturbed`: what made the figures worse than the machine is, in sentences."""
+    before, during and after, and `disturbed`: what made the figures worse than the machine is, in sentences.
+
+    An emulated core has instructions and no times, a real machine has times and no instructions.
+    """
 
     schema_version: Literal[1] = Field(1, alias="schema")
     model: BenchModel
     place: str
     environment: dict[str, Any]
-    latency: Latency
-    load_ms: float
-    first_ms: float
-    memory: Memory
-    instructions: dict[str, Any] | None = None
+    latency: Latency | None = None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    memory: Memory | None = None
+    instructions: emulate.EmulatedInstructions | None = None
 
 
 class BenchRow(Record):
@@ -86,7 +90,9 @@ def bench_file(
     Raises BadInput where the file is no sound ONNX model or the runtime refuses it, UsageError for an unknown place or
     runtime, PlaceLost where a place cannot be reached, and EdgekdError where the benchmark process dies.
     """
-    summary = summarise(read_onnx(path))
+    if place.startswith(emulate.KIND):
+        return _emulated(path, place, runtime=runtime, threads=threads, session=session, seed=seed)
+    model = _model(path)
     taken = bench(
         path,
         on=place,
@@ -101,12 +107,31 @@ def bench_file(
     how = {"runtime": taken.runtime, "runtime_version": taken.runtime_version, "threads": threads}
     return BenchResult(
         schema=1,
-        model=BenchModel(path=str(path), sha256=file_sha256(path), macs=summary.macs, params=summary.params),
+        model=model,
         place=taken.place,
         environment={**taken.environment, **how, "session": taken.session, "disturbed": list(taken.disturbed)},
         latency=taken.latency,
         load_ms=taken.load_ms,
         first_ms=taken.first_ms,
         memory=taken.memory,
+    )
+
+
+def _model(path: Path) -> BenchModel:
+    summary = summarise(read_onnx(path))
+    return BenchModel(path=str(path), sha256=file_sha256(path), macs=summary.macs, params=summary.params)
+
+
+def _emulated(
+    path: Path, place: str, *, runtime: str, threads: int, session: Mapping[str, Any] | None, seed: int
+) -> BenchResult:
+    model = _model(path)
+    taken = emulate.bench(path, place=place, runtime=runtime, threads=threads, session=session, seed=seed)
+    how = {"runtime": runtime, "runtime_version": taken.runtime_version, "threads": threads}
+    return BenchResult(
+        schema=1,
+        model=model,
+        place=taken.place,
+        environment={**taken.environment, **how, "session": dict(session or {}), "disturbed": []},
         instructions=taken.instructions,
     )

@@ -1,0 +1,90 @@
+"""The two small programs of the kit, compiled from source: the runner for AArch64, the plugin for this host."""
+
+import importlib.resources
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd.emulation.fetch import fetch_wheel, wheel_origin
+from edgekd.emulation.instructions import KINDS, patterns_in_c
+from edgekd.emulation.part import Origin
+from edgekd.errors import EdgekdError, PlaceLost
+from edgekd.runtimes import in_one_line
+
+ZIG = "ziglang==0.17.1"
+"""Fetched where there is no compiler for AArch64 or none for this host: a C compiler for all targets, in a wheel."""
+_CROSS = "aarch64-linux-gnu-gcc"
+_OLDEST_GLIBC = "2.28"
+"""What the runner asks for at least; the wheels of the runtime ask for as much."""
+
+
+def tools_made_from(plugin_api: int) -> dict[str, Any]:
+    """Everything that decides what the tools are."""
+    sources = {name: _source(name) for name in ("runner.c", "count.c")}
+    return {"sources": sources, "patterns": patterns_in_c(), "plugin_api": plugin_api, "host": platform.machine()}
+
+
+def build_tools(folder: Path, plugin_api: int) -> Origin:
+    """Compile `runner` and `count.so` into `folder`, for QEMU's plugin API of that version.
+
+    Compilers are the system's, else zig's, which is fetched for the time of the build.
+
+    Raises:
+        PlaceLost: no compiler is there, and none can be fetched.
+        EdgekdError: a compiler refuses.
+    """
+    defined = [f"-DQEMU_API={plugin_api}", f"-DPATTERNS={patterns_in_c()}", f"-DCLASSES={len(KINDS)}"]
+    runner = ["-O2", "-rdynamic", "-s", "-o", str(folder / "runner"), "runner.c", "-ldl"]
+    plugin = ["-O2", "-fPIC", "-shared", *defined, "-o", str(folder / "count.so"), "count.c"]
+    with tempfile.TemporaryDirectory(prefix="edgekd-build-") as scratch:
+        for name in ("runner.c", "count.c"):
+            Path(scratch, name).write_text(_source(name), encoding="utf-8")
+        cross, host = shutil.which(_CROSS), shutil.which("cc")
+        if cross and host:
+            _compile([cross], runner, scratch)
+            _compile([host], plugin, scratch)
+            return Origin(made=f"compiled by {_CROSS} and cc")
+        zig, origin = _fetch_zig(Path(scratch))
+        _compile([zig, "cc", "-target", f"aarch64-linux-gnu.{_OLDEST_GLIBC}"], runner, scratch)
+        _compile([host] if host else [zig, "cc"], plugin, scratch)
+        return origin
+
+
+def _fetch_zig(scratch: Path) -> tuple[str, Origin]:
+    wheel = fetch_wheel(ZIG, scratch)
+    if wheel is None:
+        raise PlaceLost(f"There is no {_CROSS}, and no {ZIG} for this machine; install gcc-aarch64-linux-gnu.")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(scratch)
+    zig = scratch / "ziglang" / "zig"
+    zig.chmod(0o755)
+    return str(zig), wheel_origin(f"compiled by {ZIG}, fetched because there is no {_CROSS}", wheel)
+
+
+def _compile(compiler: Sequence[str], arguments: Sequence[str], scratch: str) -> None:
+    caches = {"ZIG_GLOBAL_CACHE_DIR": f"{scratch}/zig-cache", "ZIG_LOCAL_CACHE_DIR": f"{scratch}/zig-cache"}
+    done = subprocess.run(
+        [*compiler, *arguments],
+        cwd=scratch,
+        env={**os.environ, **caches},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
+        raise EdgekdError(
+            f"{Path(compiler[0]).name} does not compile the emulation kit: {in_one_line(complaints[0])}; mend or "
+            "remove this compiler (libc6-dev-arm64-cross has the headers for AArch64)."
+        )
+
+
+def _source(name: str) -> str:
+    return importlib.resources.files("edgekd.emulation").joinpath("sources", name).read_text(encoding="utf-8")
