@@ -58,7 +58,6 @@ def test_without_the_kit_the_command_says_so_and_exits_4(
     assert edgekd("doctor", "--install").returncode == 2
 
 
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("emulation")
 def test_installing_again_fetches_nothing_and_shows_what_it_took(edgekd: Callable) -> None:
