@@ -10,7 +10,7 @@ from typing import Any
 from edgekd.emulation.build import build_tools, tools_made_from
 from edgekd.emulation.cores import CORES, Core, Processor, description, find_core, parse_processor
 from edgekd.emulation.fetch import fetch_debian
-from edgekd.emulation.part import Origin, facts_of, find_part, make_part
+from edgekd.emulation.part import Origin, facts_of, find_part, make_part, part_name
 from edgekd.emulation.qemu import PROGRAM, Qemu, fetch_qemu, find_qemu
 from edgekd.emulation.runtime_library import fetch_library, find_library
 from edgekd.errors import PlaceLost, UsageError
@@ -141,7 +141,7 @@ def _find_libraries() -> Path | None:
 
 def _tools(qemu: Qemu) -> tuple[str, dict[str, Any]]:
     made_from = tools_made_from(qemu.plugin_api)
-    return f"tools-{fingerprint(made_from)[:12]}", made_from
+    return part_name("tools", made_from), made_from
 
 
 def _check_core(qemu: Qemu, core: Core) -> None:
@@ -174,4 +174,4 @@ def _sysroot(core: Core, qemu: Qemu, runner: Path, libraries: Path) -> Path:
             (folder / path).write_text(text, encoding="ascii")
         return Origin(made="written from what the emulated processor says of itself")
 
-    return make_part(f"sysroot-{core.name}", made_from, make)[0]
+    return make_part(part_name(f"sysroot-{core.name}", made_from), made_from, make)[0]

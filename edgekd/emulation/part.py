@@ -40,6 +40,11 @@ def kit_folder() -> Path:
     return cache_folder() / "emulation"
 
 
+def part_name(kind: str, made_from: Any) -> str:
+    """Return a name for a part that edgekd makes itself, so that what two versions of it make stands side by side."""
+    return f"{kind}-{fingerprint(made_from)[:12]}"
+
+
 def find_part(name: str, made_from: Any) -> tuple[Path, PartFacts] | None:
     """Return a part's folder and facts; None where it is missing, made from something else, or changed since."""
     folder = kit_folder() / name

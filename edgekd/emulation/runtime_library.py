@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekd.emulation.fetch import fetch_wheel, unpack_wheel, wheel_origin
 from edgekd.emulation.instructions import HINTS, patterns_in_c, with_hints
-from edgekd.emulation.part import Origin, find_part, make_part
+from edgekd.emulation.part import Origin, find_part, make_part, part_name
 from edgekd.errors import BadInput, PlaceLost
 
 LIBRARY = "libonnxruntime.so"
@@ -48,7 +48,7 @@ def patched_library(version: str, library: Path) -> Path:
         return Origin(made="patched for counting")
 
     made_from = {"version": version, "patterns": patterns_in_c(), "hints": HINTS}
-    return make_part(f"{_name(version)}-counting", made_from, patch)[0] / LIBRARY
+    return make_part(part_name(f"{_name(version)}-counting", made_from), made_from, patch)[0] / LIBRARY
 
 
 def patched(library: bytes, name: str) -> bytes:

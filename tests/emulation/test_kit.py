@@ -77,7 +77,6 @@ def test_without_anything_the_sentence_says_what_is_missing_and_how_to_fetch_it(
 
 
 @pytest.mark.parametrize("version", ["1.31", "latest", "1.31.1 --index-url x"])
-@pytest.mark.slow
 def test_what_is_no_version_is_never_handed_to_pip(version: str) -> None:
     with pytest.raises(UsageError, match="no version"):
         install_kit("cortex-a76", version)
