@@ -24,14 +24,14 @@ from onnx import (
 
 from edgekd.errors import BadInput
 from edgekd.exporting.onnx_export import output_names
+from edgekd.external_data import write_onnx
 from edgekd.formats.onnx_file import OnnxValue, model_input, read_whole_onnx
 from edgekd.formats.zip_members import shown
-from edgekd.onnx_graph import canonical, opset_of, run_graph, to_bytes
+from edgekd.onnx_graph import canonical, opset_of, run_graph
 from edgekd.parity import check_every_output
 from edgekd.preprocessing import sample_inputs
 from edgekd.record import Record
 from edgekd.runtimes import in_one_line
-from edgekd.workspace import write_atomic
 
 MIN_IR = 4
 """From here on an initializer need not be listed as an input too."""
@@ -54,7 +54,7 @@ def adopt_onnx(
     output: str = "logits",
     further: tuple[str, ...] = (),
 ) -> Adopted:
-    """Rewrite `source`, with its external data, as the one file `path` that the target loads.
+    """Rewrite `source`, with its external data, as the file `path` that the target loads.
 
     Args:
         source: a model of one input.
@@ -91,7 +91,7 @@ def adopt_onnx(
     if batch > 1:
         notes.append(f"the batch was set from {batch} to 1")
     _make_static(source, clean, batch=batch, shape=shape)
-    write_atomic(path, to_bytes(clean))
+    write_onnx(path, clean)
     return Adopted(outputs=names, notes=tuple(notes))
 
 

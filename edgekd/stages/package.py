@@ -11,6 +11,7 @@ import onnx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgekd.data.split import open_split
+from edgekd.external_data import copy_onnx
 from edgekd.formats.onnx_file import onnx_outputs
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.record import Record
@@ -72,7 +73,7 @@ def package(
         optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
     shipped = shipped_as(trained, chosen)
-    shutil.copyfile(model, folder / "model.onnx")
+    copy_onnx(model, folder / "model.onnx")
     if optimised:
         shutil.copyfile(optimised, folder / optimised.name)
     (folder / "preprocess.json").write_text(preprocessing.as_json() + "\n")
@@ -104,7 +105,7 @@ def _write_parity(folder: Path, chosen: Candidate, inputs: npt.NDArray[Any]) -> 
     parity = folder / "parity"
     parity.mkdir()
     model = folder / "model.onnx"
-    names = [output.name for output in onnx_outputs(onnx.load(model))]
+    names = [output.name for output in onnx_outputs(onnx.load(model, load_external_data=False))]
     session = {key: value for key, value in chosen.session.items() if key == PRECISION}
     said = predict_all(model, [inputs], runtime=chosen.runtime, options=on_this_machine(session))
     outputs = dict(zip(names, said, strict=True))
