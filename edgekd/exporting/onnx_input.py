@@ -24,7 +24,7 @@ from onnx import (
 
 from edgekd.errors import BadInput
 from edgekd.exporting.onnx_export import output_names
-from edgekd.external_data import write_onnx
+from edgekd.external_data import is_large, write_onnx
 from edgekd.formats.onnx_file import OnnxValue, model_input, read_whole_onnx
 from edgekd.formats.zip_members import shown
 from edgekd.onnx_graph import canonical, opset_of, run_graph
@@ -128,6 +128,11 @@ def _fixed_sizes(source: Path, value: OnnxValue, shape: tuple[int, ...]) -> list
 
 
 def _convert(model: ModelProto, source: Path, opset: int, ceiling: int) -> ModelProto:
+    if is_large(model):
+        raise BadInput(
+            f"{source} has opset {opset}, the target's runtime loads at most {ceiling}, and what needs more than one "
+            "file is not converted down; export it again with that opset."
+        )
     try:
         return version_converter.convert_version(model, ceiling)
     except (RuntimeError, ValueError, IndexError) as error:

@@ -143,6 +143,11 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     opset = opset_of(source)
     clean = canonical(source, max_ir=source.ir_version)
     if opset < MIN_OPSET:
+        if is_large(clean):
+            raise BadInput(
+                f"int8 needs opset {MIN_OPSET}, the graph has {opset}, and what needs more than one file is not "
+                "converted; export it again with a newer opset."
+            )
         clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
         notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
     untie(clean)

@@ -11,7 +11,7 @@ import onnx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgekd.data.split import open_split
-from edgekd.external_data import copy_onnx
+from edgekd.external_data import copy_onnx, data_file
 from edgekd.formats.onnx_file import onnx_outputs
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.record import Record
@@ -84,7 +84,9 @@ def package(
     outputs = _write_parity(folder, chosen, _parity_inputs(preprocessing, data))
     if _detects(outputs):
         (folder / "postprocess.json").write_text(json.dumps(POSTPROCESSING, indent=1) + "\n")
-    text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped)
+    beside = data_file(folder / "model.onnx")
+    weights = beside.name if beside.is_file() else None
+    text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped, weights=weights)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "sbom.cdx.json").write_text(software_bill(folder / "model.onnx", manifest))
     described = {
@@ -165,6 +167,7 @@ def _readme(
     *,
     target: str,
     shipped: str,
+    weights: str | None,
 ) -> str:
     threads = int(chosen.session.get("threads", 1))
     used = f"{threads} thread{'s' * (threads > 1)}"
@@ -176,6 +179,7 @@ def _readme(
         "how": how,
         "target": target,
         "shipped": shipped,
+        "weights": weights,
         "threads": threads,
         "loaded": chosen.session.get("file", "model.onnx"),
         "settings": _settings(chosen.session),
