@@ -1,4 +1,4 @@
-"""ONNX files as edgekd writes them: one file, or above `ONE_FILE` bytes of weights a second one beside it.
+"""ONNX files as edgekd writes them, one each up to `ONE_FILE` bytes of weights and two above.
 
 A protobuf message ends at 2 GiB. What is larger keeps its weights as ONNX's external data in `NAME.onnx.data`: under a
 location relative to the graph's file, so that both can be moved together, and at multiples of `PAGE`, so that a runtime

@@ -1,4 +1,4 @@
-"""An ONNX file that came in, made into what the pipeline expects: one file, "input" -> "logits", static, batch 1.
+"""An ONNX file that came in, made into what the pipeline expects: "input" -> "logits", static, batch 1.
 
 Nothing is taken on trust: the rewritten graph is run on one input at a time, and where the batch was changed it is
 compared with the graph that came.
@@ -86,12 +86,12 @@ def adopt_onnx(
     if value.dtype == "int32":
         _widen_input(model.graph)
         notes.append("the input was widened from int32 to int64, as which data are stored")
-    clean = canonical(model, max_ir=max_ir)
+    model = canonical(model, max_ir=max_ir)
     batch = value.shape[0] if value.shape and isinstance(value.shape[0], int) else 1
     if batch > 1:
         notes.append(f"the batch was set from {batch} to 1")
-    _make_static(source, clean, batch=batch, shape=shape)
-    write_onnx(path, clean)
+    _make_static(source, model, batch=batch, shape=shape)
+    write_onnx(path, model)
     return Adopted(outputs=names, notes=tuple(notes))
 
 
