@@ -142,7 +142,7 @@ def _copy_fields(source: Message, target: Message, *, leave: Sequence[str]) -> N
     for field, value in source.ListFields():
         if field.name in leave:
             continue
-        if field.is_repeated:
+        if hasattr(value, "extend"):
             getattr(target, field.name).extend(value)
         elif isinstance(value, Message):
             getattr(target, field.name).CopyFrom(value)
