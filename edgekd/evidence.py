@@ -14,13 +14,14 @@ from edgekd.data.split import open_split
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
 from edgekd.examine import scored_split
+from edgekd.external_data import graph_digest
 from edgekd.latency.predictor import predict
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.runtimes import predict_batches
 from edgekd.schemes.calibration import CalibrationData, RangeTable, check_calibration
 from edgekd.schemes.oracle import judge_fusion
 from edgekd.schemes.quantizer import prepare
-from edgekd.schemes.ranges import float_tensors, graph_digest, read_ranges
+from edgekd.schemes.ranges import float_tensors, read_ranges
 from edgekd.tasks.task import Task, score_of
 from edgekd.workspace import file_sha256
 

@@ -14,6 +14,7 @@ from edgekd.budget import CANONICAL_UNITS
 from edgekd.data.source import SplitName
 from edgekd.data.split import Split, open_split
 from edgekd.device import DeviceProfile
+from edgekd.external_data import size_kib
 from edgekd.figures import Bench, Figures, Number
 from edgekd.latency.graph import summarise
 from edgekd.latency.predictor import Prediction, predict
@@ -67,7 +68,7 @@ def examine(
 ) -> Examined:
     """Count, time and score one file; `timed` is what is timed in its place, mostly itself, `session` are options of
     the runtime, and `teacher` are the statistics that its drop of score is paired with."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     summary = summarise(model)
     estimate = predict(model, target.profile, runtime=runtime)
     here = bench(
@@ -156,7 +157,3 @@ def write_one_input(path: Path, data: Path | None, preprocessing: Preprocessing)
         value = sample_inputs(1, preprocessing.shape, preprocessing.dtype)
     np.save(path, value)
     return path
-
-
-def size_kib(path: Path) -> float:
-    return round(path.stat().st_size / 1024, 1)

@@ -11,12 +11,15 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+
+from edgekd.external_data import loadable
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 TIED_BYTES = 1024
@@ -126,27 +129,28 @@ def _drop_unused(model: onnx.ModelProto) -> None:
     model.opset_import.extend(imports)
 
 
-def to_bytes(model: onnx.ModelProto) -> bytes:
-    """Serialise a model, the same bytes for the same model. Raises ValueError above protobuf's 2 GiB."""
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def run_graph(model: onnx.ModelProto | bytes, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
+def run_graph(model: onnx.ModelProto | Path, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
     """Check a model of one input in full, load it into ONNX Runtime, and run it batch by batch.
 
     `images` are float32 (n, channels, height, width), n a multiple of the batch that the graph is fixed to (1 where it
     is symbolic); each output is (n, ...). Raises what the checker or the runtime raises.
     """
-    data = model if isinstance(model, bytes) else to_bytes(model)
-    onnx.checker.check_model(data, full_check=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    with contextlib.nullcontext(str(model)) if isinstance(model, Path) else loadable(model) as data:
+        onnx.checker.check_model(data, full_check=True)
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     name, batch = session.get_inputs()[0].name, session.get_inputs()[0].shape[0]
     step = batch if isinstance(batch, int) else 1
     runs = [session.run(None, {name: images[i : i + step]}) for i in range(0, len(images), step)]
     return tuple(np.concatenate(output) for output in zip(*runs, strict=True))
+
+
+def open_graph(model: onnx.ModelProto, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Load a model in memory into ONNX Runtime. Raises what the runtime raises."""
+    with loadable(model) as data:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput
+from edgekd.external_data import size_kib, write_onnx
 from edgekd.numerics import is_arm
-from edgekd.onnx_graph import to_bytes
 from edgekd.parity import worst_sqnr_db
 from edgekd.quantization import FusionVerdict, NodeSignal, SchemeFile, Share
 from edgekd.runtimes import RUNTIMES, predict_all
@@ -26,7 +26,7 @@ from edgekd.schemes.scheme import SchemeResult
 from edgekd.schemes.share import quantized_share
 from edgekd.schemes.signal import check_signal
 from edgekd.schemes.twin import needs_twin, unsigned
-from edgekd.workspace import file_sha256, write_atomic
+from edgekd.workspace import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def examine_file(scheme: str, path: Path, result: SchemeResult, model: FloatMode
         scheme=scheme,
         file=path.name,
         sha256=file_sha256(path),
-        size_kib=round(path.stat().st_size / 1024, 1),
+        size_kib=size_kib(path),
         sqnr_db=signal,
         operators=operators,
         twin=_write_twin(scheme, path, model.profile),
@@ -91,12 +91,11 @@ def examine_file(scheme: str, path: Path, result: SchemeResult, model: FloatMode
 
 def _write_twin(scheme: str, path: Path, profile: DeviceProfile) -> str | None:
     """The name of the twin, where one is needed: for Arm and ONNX Runtime, which has fewer kernels on x86."""
-    graph = onnx.load(path)
     elsewhere = not is_arm(profile.isa) or offered(scheme, "onnxruntime", profile) is not None
-    if elsewhere or not needs_twin(graph):
+    if elsewhere or not needs_twin(onnx.load(path, load_external_data=False)):
         return None
     twin = path.with_suffix(".twin.onnx")
-    write_atomic(twin, to_bytes(unsigned(graph)))
+    write_onnx(twin, unsigned(onnx.load(path)))
     return twin.name
 
 

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -155,12 +155,12 @@ def source_stamp(path: Path) -> str:
     return fingerprint(sorted(found))
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that its name never shows half of it."""
+def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, its content whole or in pieces, so that its name never shows half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

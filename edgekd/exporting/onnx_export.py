@@ -24,11 +24,11 @@ import torch
 from torch import nn
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import canonical, opset_of, quietly, run_graph, to_bytes
+from edgekd.external_data import write_onnx
+from edgekd.onnx_graph import canonical, opset_of, quietly, run_graph
 from edgekd.parity import check_every_output
 from edgekd.record import Record
 from edgekd.results import Parity
-from edgekd.workspace import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def export_onnx(
         notes = (f"exported by TorchScript, because dynamo does not: {failures[0]}", *notes)
     for note in notes:
         log.info("%s: %s", path.name, note)
-    write_atomic(path, to_bytes(graph))
+    write_onnx(path, graph)
     return Exported(
         file=path.name,
         exporter=exporter,
@@ -138,7 +138,7 @@ def check_export(
     """
     reference = module_outputs(module, inputs)
     names = names or output_names(len(reference))
-    reference, actual = reference[: len(names)], run_graph(path.read_bytes(), inputs)
+    reference, actual = reference[: len(names)], run_graph(path, inputs)
     return check_every_output(reference, actual, names=names, where=path.name)
 
 

@@ -1,4 +1,4 @@
-"""An ONNX file that came in, made into what the pipeline expects: one file, "input" -> "logits", static, batch 1.
+"""An ONNX file that came in, made into what the pipeline expects: "input" -> "logits", static, batch 1.
 
 Nothing is taken on trust: the rewritten graph is run on one input at a time, and where the batch was changed it is
 compared with the graph that came.
@@ -24,14 +24,14 @@ from onnx import (
 
 from edgekd.errors import BadInput
 from edgekd.exporting.onnx_export import output_names
+from edgekd.external_data import is_large, write_onnx
 from edgekd.formats.onnx_file import OnnxValue, model_input, read_whole_onnx
 from edgekd.formats.zip_members import shown
-from edgekd.onnx_graph import canonical, opset_of, run_graph, to_bytes
+from edgekd.onnx_graph import canonical, opset_of, run_graph
 from edgekd.parity import check_every_output
 from edgekd.preprocessing import sample_inputs
 from edgekd.record import Record
 from edgekd.runtimes import in_one_line
-from edgekd.workspace import write_atomic
 
 MIN_IR = 4
 """From here on an initializer need not be listed as an input too."""
@@ -54,7 +54,7 @@ def adopt_onnx(
     output: str = "logits",
     further: tuple[str, ...] = (),
 ) -> Adopted:
-    """Rewrite `source`, with its external data, as the one file `path` that the target loads.
+    """Rewrite `source`, with its external data, as the file `path` that the target loads.
 
     Args:
         source: a model of one input.
@@ -86,12 +86,12 @@ def adopt_onnx(
     if value.dtype == "int32":
         _widen_input(model.graph)
         notes.append("the input was widened from int32 to int64, as which data are stored")
-    clean = canonical(model, max_ir=max_ir)
+    model = canonical(model, max_ir=max_ir)
     batch = value.shape[0] if value.shape and isinstance(value.shape[0], int) else 1
     if batch > 1:
         notes.append(f"the batch was set from {batch} to 1")
-    _make_static(source, clean, batch=batch, shape=shape)
-    write_atomic(path, to_bytes(clean))
+    _make_static(source, model, batch=batch, shape=shape)
+    write_onnx(path, model)
     return Adopted(outputs=names, notes=tuple(notes))
 
 
@@ -128,6 +128,11 @@ def _fixed_sizes(source: Path, value: OnnxValue, shape: tuple[int, ...]) -> list
 
 
 def _convert(model: ModelProto, source: Path, opset: int, ceiling: int) -> ModelProto:
+    if is_large(model):
+        raise BadInput(
+            f"{source} has opset {opset}, the target's runtime loads at most {ceiling}, and what needs more than one "
+            "file is not converted down; export it again with that opset."
+        )
     try:
         return version_converter.convert_version(model, ceiling)
     except (RuntimeError, ValueError, IndexError) as error:

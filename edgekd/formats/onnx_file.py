@@ -18,6 +18,8 @@ from edgekd.record import Record
 
 MAX_BYTES = 2 * 2**30
 """A protobuf message cannot be larger; bigger models keep their weights in external data."""
+MAX_WEIGHTS = 16 * 2**30
+"""Bytes that are read into memory; several tensors may name the same range, and each has it to itself then."""
 MAX_NODES = 200_000
 MAX_DEPTH = 16
 MAX_ELEMENTS = 2**36
@@ -65,17 +67,17 @@ def read_onnx(path: str | Path) -> ModelProto:
 
 
 def read_whole_onnx(path: str | Path) -> ModelProto:
-    """Read and check an ONNX model, and load its external data into it, so that it can be written as one file.
+    """Read and check an ONNX model, and load its external data into it.
 
     Raises:
-        BadInput: as `read_onnx`; or one file cannot hold what the external data hold.
+        BadInput: as `read_onnx`; or the external data are more than `MAX_WEIGHTS`.
     """
     path = Path(path)
     model = read_onnx(path)
     outside = _stored_outside(model)
-    size = path.stat().st_size + sum(_stored_bytes(tensor) for tensor in outside)
-    if size > MAX_BYTES:
-        raise BadInput(f"{path}: {size} bytes with its external data, one ONNX file holds at most {MAX_BYTES}")
+    size = sum(_stored_bytes(tensor) for tensor in outside)
+    if size > MAX_WEIGHTS:
+        raise BadInput(f"{path}: {size} bytes of external data, edgekd reads {MAX_WEIGHTS}; give a smaller model")
     for tensor in outside:
         needed = _stored_bytes(tensor)
         try:
@@ -83,7 +85,8 @@ def read_whole_onnx(path: str | Path) -> ModelProto:
         except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [""])[0]
             raise BadInput(f"{path}: the external data of {shown(tensor.name)} cannot be read ({reason})") from error
-        tensor.raw_data = tensor.raw_data[:needed]  # a range without a length goes on to the end of the file
+        if len(tensor.raw_data) > needed:  # a range without a length goes on to the end of the file
+            tensor.raw_data = tensor.raw_data[:needed]
     return model
 
 

@@ -11,6 +11,8 @@ import onnx
 import onnxruntime
 
 from edgekd.errors import BadInput
+from edgekd.external_data import data_file
+from edgekd.onnx_graph import open_graph
 from edgekd.runtimes import in_one_line
 
 _CPU = ["CPUExecutionProvider"]
@@ -29,6 +31,8 @@ def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto
     levels = onnxruntime.GraphOptimizationLevel
     options = _options(levels.ORT_ENABLE_ALL if layout else levels.ORT_ENABLE_EXTENDED)
     options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
+    if data_file(model).is_file():
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.data")
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         written = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(written)
@@ -54,9 +58,7 @@ def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     told = {value.name for value in model.graph.output}
     inner = dict.fromkeys(name for node in model.graph.node for name in node.output if name and name not in told)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL), providers=_CPU
-    )
+    session = open_graph(probe, _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL))
     del model.graph.value_info[:]
     for value in session.get_outputs():
         shape = [size if isinstance(size, int) else 1 for size in value.shape]

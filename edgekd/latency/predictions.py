@@ -1,6 +1,5 @@
 """The `predict` command: one ONNX file, one device or all of them."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import GraphSummary, summarise
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
 from edgekd.record import Record
+from edgekd.workspace import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,8 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
                 raise
             used = threads or profile.latency.threads
             found.append(unknown(profile, "onnxruntime", used, summary.precision, str(error)))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Predictions(
-        model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params),
+        model=PredictedModel(sha256=file_sha256(path), macs=summary.macs, params=summary.params),
         predictions=tuple(found),
         notes=notes,
     )

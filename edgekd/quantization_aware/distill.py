@@ -13,9 +13,9 @@ import onnx
 import torch
 
 from edgekd.errors import BadInput
+from edgekd.external_data import write_onnx
 from edgekd.formats.onnx_teacher import OnnxTeacher
 from edgekd.formats.outputs import outputs_of
-from edgekd.onnx_graph import to_bytes
 from edgekd.parity import worst_sqnr_db
 from edgekd.progress import Listener
 from edgekd.quantization_aware.interpreter import constants_of
@@ -26,7 +26,6 @@ from edgekd.quantization_aware.write_back import with_constants
 from edgekd.record import Record
 from edgekd.runtimes import predict_all
 from edgekd.training.precision import repeatable
-from edgekd.workspace import write_atomic
 
 Array = npt.NDArray[Any]
 
@@ -149,12 +148,11 @@ def _check_inputs(size: int, *given: Array) -> None:
 
 def _write_what_runs(out: Path, model: onnx.ModelProto, reference: tuple[Array, ...], held_out: Array) -> float:
     """Write a file that the runtime has run, and return its signal to noise in dB."""
-    data = to_bytes(model)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         path = Path(folder) / out.name
-        path.write_bytes(data)
+        write_onnx(path, model)
         signal = worst_sqnr_db(reference, predict_all(path, [held_out]))
-    write_atomic(out, data)
+    write_onnx(out, model)
     return signal
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import onnx
 
 from edgekd.device import Numerics
+from edgekd.external_data import copy_onnx
 from edgekd.onnx_graph import opset_of
 from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.scheme import Evidence, SchemeResult
-from edgekd.workspace import write_atomic
 
 
 def fp32(
@@ -21,7 +21,6 @@ def fp32(
     evidence: Evidence | None = None,
 ) -> SchemeResult:
     """Copy the float file."""
-    data = model.read_bytes()
-    graph = onnx.load_model_from_string(data)
-    write_atomic(out, data)
+    graph = onnx.load(model, load_external_data=False)
+    copy_onnx(model, out)
     return SchemeResult(scheme="fp32", file=out.name, opset=opset_of(graph), ir_version=graph.ir_version)

@@ -7,6 +7,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from edgekd.device import Numerics
+from edgekd.external_data import is_large
 from edgekd.schemes.calibration import CalibrationData, Method
 from edgekd.schemes.quantizer import already_integer, finish, prepare, refusing, write_scheme
 from edgekd.schemes.scheme import Evidence, SchemeResult
@@ -49,6 +50,7 @@ def int8_dynamic(
             reduce_range=numerics.reduce_range,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=before_logarithm(prepared.graph),
+            use_external_data_format=is_large(prepared.graph),
         )
         graph = finish(onnx.load(written), prepared)
     if not any(node.op_type in DYNAMIC_KERNELS for node in graph.graph.node):

@@ -14,7 +14,7 @@ import onnx
 
 from edgekd.benchmark_program import import_runtime
 from edgekd.device import Numerics
-from edgekd.onnx_graph import to_bytes
+from edgekd.external_data import write_onnx
 from edgekd.parity import worst_sqnr_db
 from edgekd.runtimes import RUNTIMES, predict_all
 from edgekd.schemes.calibration import CalibrationData, Method
@@ -69,7 +69,7 @@ def _signal(graph: onnx.ModelProto, model: Path, calibration: CalibrationData) -
     runtime = "openvino" if RUNTIMES["openvino"].available() else "onnxruntime"
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         path = Path(folder) / "quantized.onnx"
-        path.write_bytes(to_bytes(graph))
+        write_onnx(path, graph)
         return worst_sqnr_db(predict_all(model, [inputs]), predict_all(path, [inputs], runtime=runtime))
 
 

@@ -11,7 +11,7 @@ from edgekd.device import Numerics
 from edgekd.errors import BadInput
 from edgekd.latency.operators import macs
 from edgekd.latency.wiring import Wiring, wire
-from edgekd.onnx_graph import to_bytes
+from edgekd.onnx_graph import open_graph
 from edgekd.parity import power_ratio_db, worst_sqnr_db
 from edgekd.quantization import NodeSignal
 from edgekd.record import Record
@@ -125,7 +125,7 @@ def _outputs(graph: onnx.ModelProto, inputs: Inputs) -> list[npt.NDArray[np.floa
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(to_bytes(graph), options, providers=["CPUExecutionProvider"])
+    session = open_graph(graph, options)
     [fed] = session.get_inputs()
     step = fixed_batch(graph)
     runs = [session.run(None, {fed.name: inputs[at : at + step]}) for at in range(0, len(inputs), step)]

@@ -16,11 +16,11 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, to_bytes, untie
+from edgekd.external_data import is_large, write_onnx
+from edgekd.onnx_graph import STANDARD_DOMAINS, canonical, opset_of, quietly, run_graph, untie
 from edgekd.preprocessing import Dtype, sample_inputs
 from edgekd.runtimes import in_one_line
 from edgekd.schemes.scheme import SchemeResult
-from edgekd.workspace import write_atomic
 
 MIN_OPSET = 13
 """The first with a scale per channel in DequantizeLinear."""
@@ -104,7 +104,7 @@ def finish(graph: onnx.ModelProto, prepared: Prepared) -> onnx.ModelProto:
 
 def write_scheme(scheme: str, graph: onnx.ModelProto, out: Path, notes: tuple[str, ...]) -> SchemeResult:
     """Write the graph whole, and describe what was written."""
-    write_atomic(out, to_bytes(graph))
+    write_onnx(out, graph)
     return SchemeResult(scheme=scheme, file=out.name, opset=opset_of(graph), ir_version=graph.ir_version, notes=notes)
 
 
@@ -143,15 +143,21 @@ def _prepared(source: onnx.ModelProto, folder: Path) -> tuple[Path, tuple[str, .
     opset = opset_of(source)
     clean = canonical(source, max_ir=source.ir_version)
     if opset < MIN_OPSET:
+        if is_large(clean):
+            raise BadInput(
+                f"int8 needs opset {MIN_OPSET}, the graph has {opset}, and what needs more than one file is not "
+                "converted; export it again with a newer opset."
+            )
         clean = onnx.version_converter.convert_version(clean, MIN_OPSET)
         notes = (f"opset raised from {opset} to {MIN_OPSET}, which int8 per channel needs",)
     untie(clean)
     raw, prepared = folder / "float.onnx", folder / "prepared.onnx"
-    onnx.save(clean, raw)
-    quant_pre_process(raw, prepared, skip_symbolic_shape=True)
-    if _foreign(onnx.load(prepared)) - _foreign(clean):
+    write_onnx(raw, clean)
+    how = {"skip_symbolic_shape": True, "save_as_external_data": is_large(clean), "all_tensors_to_one_file": True}
+    quant_pre_process(raw, prepared, **how)
+    if _foreign(onnx.load(prepared, load_external_data=False)) - _foreign(clean):
         # The runtime's own operators load nowhere else; the quantizer manages without its optimiser.
-        quant_pre_process(raw, prepared, skip_symbolic_shape=True, skip_optimization=True)
+        quant_pre_process(raw, prepared, skip_optimization=True, **how)
     return prepared, notes
 
 

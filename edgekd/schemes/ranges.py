@@ -5,7 +5,6 @@ graph and not on how many inputs there are: the activations of one batch, of whi
 `GROUP_MIB` at a time (the usual tools keep every activation of every input, over 100 GB for 1,000 images).
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,8 @@ from onnx import TensorProto, helper
 from pydantic import ValidationError
 
 from edgekd.errors import BadInput
-from edgekd.onnx_graph import to_bytes
+from edgekd.external_data import graph_digest
+from edgekd.onnx_graph import open_graph
 from edgekd.schemes.calibration import CalibrationData, Method, RangeTable
 from edgekd.schemes.histogram import THRESHOLDS, add_magnitudes, empty_histogram
 from edgekd.workspace import write_atomic
@@ -52,11 +52,6 @@ def find_ranges(graph: onnx.ModelProto, data: CalibrationData, method: Method) -
     if kept is not None:
         write_atomic(kept, table.model_dump_json(indent=1).encode("utf-8"))
     return table
-
-
-def graph_digest(graph: onnx.ModelProto) -> str:
-    """SHA-256 of a prepared graph, by which its ranges are known."""
-    return hashlib.sha256(to_bytes(graph)).hexdigest()
 
 
 def read_ranges(path: Path) -> RangeTable:
@@ -169,7 +164,7 @@ def plain_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_cpu_mem_arena = False  # it would keep the largest batch of every tensor it ever held
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(to_bytes(graph), options, providers=["CPUExecutionProvider"])
+    return open_graph(graph, options)
 
 
 def run_batches(graph: onnx.ModelProto, data: CalibrationData) -> Iterator[list[npt.NDArray[Any]]]:

@@ -15,7 +15,7 @@ import onnx
 from pydantic import ValidationError
 
 from edgekd.device import Numerics
-from edgekd.onnx_graph import to_bytes
+from edgekd.external_data import write_onnx
 from edgekd.progress import Tick
 from edgekd.record import Record
 from edgekd.schemes.calibration import CalibrationData, Method, RangeTable
@@ -158,7 +158,7 @@ def attempt(ground: Ground, left_float: Collection[str]) -> Trial:
     graph = graph_of(ground, names)
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         path = Path(folder) / "trial.onnx"
-        path.write_bytes(to_bytes(graph))
+        write_onnx(path, graph)
         score = ground.evidence.score(path)
     spent = round(time.monotonic() - began, 3)
     trial = Trial(left_float=names, score=score, latency_ms=ground.evidence.milliseconds(graph), seconds=spent)

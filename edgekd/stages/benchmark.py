@@ -11,7 +11,8 @@ import onnx
 
 from edgekd.device import DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
-from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored_splits, size_kib, write_one_input
+from edgekd.examine import HOST, HOST_THREADS, Examined, Target, examine, scored_splits, write_one_input
+from edgekd.external_data import size_kib
 from edgekd.figures import Figures, Number
 from edgekd.latency.predictor import Prediction
 from edgekd.numerics import is_arm
@@ -244,7 +245,7 @@ def _candidate(
 
 def _foreign_score(path: Path, profile: DeviceProfile) -> str | None:
     """This machine's architecture, where its kernels for a file's signed activations are not the target's."""
-    foreign = is_arm(profile.isa) and needs_twin(onnx.load(path))
+    foreign = is_arm(profile.isa) and needs_twin(onnx.load(path, load_external_data=False))
     return platform.machine() if foreign else None
 
 

@@ -9,6 +9,7 @@ import onnxruntime
 
 from edgekd.device import HOST, DeviceProfile
 from edgekd.examine import for_host
+from edgekd.external_data import data_file
 from edgekd.places.sessions import Entry, described, fastest_threads, lightest, measured_here
 from edgekd.places.timing import bench
 from edgekd.progress import Listener, Tick
@@ -87,7 +88,10 @@ def configure(
 
 def write_ort(model: Path, out: Path, inputs: Path) -> bool:
     """Write a model as ONNX Runtime optimises it for this machine, in its own format; False where that cannot be done
-    or computes something else."""
+    or computes something else, and for a model of two files, which that format has no place for."""
+    if data_file(model).is_file():
+        log.info("%s keeps its weights beside it, so it is not written in ONNX Runtime's own format", model.name)
+        return False
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(out)

@@ -114,7 +114,7 @@ def _export_module(
 
 
 def _describe(path: Path, parity: tuple[Parity, ...], exporter: str, notes: tuple[str, ...]) -> ExportedModel:
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     summary = summarise(model)
     log.info("%s: opset %d, max |difference| %.1e", path.name, opset_of(model), max(p.max_abs for p in parity))
     return ExportedModel(

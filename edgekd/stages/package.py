@@ -11,6 +11,7 @@ import onnx
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgekd.data.split import open_split
+from edgekd.external_data import copy_onnx, data_file
 from edgekd.formats.onnx_file import onnx_outputs
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.record import Record
@@ -72,7 +73,7 @@ def package(
         optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
     shipped = shipped_as(trained, chosen)
-    shutil.copyfile(model, folder / "model.onnx")
+    copy_onnx(model, folder / "model.onnx")
     if optimised:
         shutil.copyfile(optimised, folder / optimised.name)
     (folder / "preprocess.json").write_text(preprocessing.as_json() + "\n")
@@ -83,7 +84,9 @@ def package(
     outputs = _write_parity(folder, chosen, _parity_inputs(preprocessing, data))
     if _detects(outputs):
         (folder / "postprocess.json").write_text(json.dumps(POSTPROCESSING, indent=1) + "\n")
-    text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped)
+    beside = data_file(folder / "model.onnx")
+    weights = beside.name if beside.is_file() else None
+    text = _readme(chosen, preprocessing, classes, outputs, target=manifest["target"], shipped=shipped, weights=weights)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "sbom.cdx.json").write_text(software_bill(folder / "model.onnx", manifest))
     described = {
@@ -104,7 +107,7 @@ def _write_parity(folder: Path, chosen: Candidate, inputs: npt.NDArray[Any]) -> 
     parity = folder / "parity"
     parity.mkdir()
     model = folder / "model.onnx"
-    names = [output.name for output in onnx_outputs(onnx.load(model))]
+    names = [output.name for output in onnx_outputs(onnx.load(model, load_external_data=False))]
     session = {key: value for key, value in chosen.session.items() if key == PRECISION}
     said = predict_all(model, [inputs], runtime=chosen.runtime, options=on_this_machine(session))
     outputs = dict(zip(names, said, strict=True))
@@ -164,6 +167,7 @@ def _readme(
     *,
     target: str,
     shipped: str,
+    weights: str | None,
 ) -> str:
     threads = int(chosen.session.get("threads", 1))
     used = f"{threads} thread{'s' * (threads > 1)}"
@@ -175,6 +179,7 @@ def _readme(
         "how": how,
         "target": target,
         "shipped": shipped,
+        "weights": weights,
         "threads": threads,
         "loaded": chosen.session.get("file", "model.onnx"),
         "settings": _settings(chosen.session),

@@ -87,12 +87,14 @@ def test_external_data_are_loaded_into_the_model(tmp_path: Path) -> None:
     assert external_files(write(tmp_path / "m.onnx")) == ()
 
 
-def test_weights_that_no_one_file_can_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_external_data_than_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "w.bin").write_bytes(WEIGHT.tobytes())
     path = write(tmp_path / "m.onnx", location="w.bin")
-    monkeypatch.setattr(onnx_file, "MAX_BYTES", path.stat().st_size + WEIGHT.nbytes - 1)
+    monkeypatch.setattr(onnx_file, "MAX_WEIGHTS", WEIGHT.nbytes)
+    read_whole_onnx(path)
+    monkeypatch.setattr(onnx_file, "MAX_WEIGHTS", WEIGHT.nbytes - 1)
     read_onnx(path)
-    with pytest.raises(BadInput, match="one ONNX file holds at most"):
+    with pytest.raises(BadInput, match="48 bytes of external data, edgekd reads 47"):
         read_whole_onnx(path)
 
 

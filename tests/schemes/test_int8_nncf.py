@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import Numerics
-from edgekd.onnx_graph import to_bytes
+from edgekd.external_data import to_bytes
 from edgekd.parity import sqnr_db
 from edgekd.runtimes import predict_batches
 from edgekd.schemes import int8_nncf as module

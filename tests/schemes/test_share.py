@@ -11,7 +11,8 @@ from torch import nn
 
 from edgekd.device import Numerics
 from edgekd.exporting.onnx_export import export_onnx
-from edgekd.onnx_graph import tie, to_bytes, untie
+from edgekd.external_data import to_bytes
+from edgekd.onnx_graph import tie, untie
 from edgekd.runtimes import predict_all
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.share import Share, quantized_share
