@@ -16,6 +16,7 @@ from edgekd.resources import data_folder
 
 RuntimeName = Literal["onnxruntime", "openvino"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -29,33 +30,54 @@ class RuntimeOnDevice(Record):
 
 
 class Rates(Record):
-    """How fast a device works in one precision: nanoseconds per instruction, all threads together.
+    """What instructions take in one precision: `edgekd.latency.conversion` says how the figures come together.
 
-    `multiply_ns` is for the instructions that multiply and accumulate, which spread over all threads; `other_ns` for
-    all others, which measurements show hardly gain from threads; `bandwidth_gb_s` is how fast weights stream in. `low`
-    and `high` are meant to bound the true latency, divided by the estimate, in nine of ten cases; a profile's source
-    of its rates says whether this band rests on errors of nets left out of the fit or on judgement.
+    `multiply_cycles` is the core cycles of an instruction that multiplies and accumulates, `other_cycles` those of any
+    other, on one core that has the memory to itself. `crowding_ns` is what the other cores cost an instruction of
+    weight one when all threads run. `low` and `high` are meant to bound the true latency, divided by the estimate, in
+    nine of ten cases; the source of the rates says whether that rests on errors of nets left out of the fit.
     """
 
-    multiply_ns: Positive
-    other_ns: Positive
-    bandwidth_gb_s: Positive
+    multiply_cycles: Positive
+    other_cycles: Positive
+    crowding_ns: NotNegative
     low: Annotated[float, Field(gt=0, le=1)]
     high: Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 
 class LatencyConstants(Record):
-    """Constants of the predictor for one device at `threads` threads, each with the band of its error.
+    """Constants of the predictor for one device, which uses `threads` threads unless told otherwise.
 
-    `level` names the table of counted instructions, `fitted_gmacs` the range of model sizes among the measurements
-    behind the rates.
+    `level` names the table of counted instructions. `speeds_ghz` is the clock of each core that threads run on, fastest
+    first, a lesser core's times its share of the first one's work per cycle. `bandwidth_gb_s` is how fast weights
+    stream in. `fitted_gmacs` is the range of model sizes among the measurements behind the rates.
     """
 
     level: Literal["neon", "dotprod"]
     threads: Count
+    speeds_ghz: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    bandwidth_gb_s: Positive
     fp32: Rates
     int8: Rates
     fitted_gmacs: tuple[Positive, Positive]
+
+    @model_validator(mode="after")
+    def _every_thread_has_a_core(self) -> "LatencyConstants":
+        if self.threads > len(self.speeds_ghz):
+            raise ValueError(f"{self.threads} threads on {len(self.speeds_ghz)} cores; list a speed for each core")
+        return self
+
+
+class Checked(Record):
+    """A published latency beside what the profile says: `error` is predicted over published, less one, the net left
+    out of the fit where it took part in it. `threads` is None where the source does not say how many."""
+
+    net: str
+    precision: Literal["fp32", "int8"]
+    threads: Count | None
+    published_ms: Positive
+    error: Annotated[float, Field(gt=-1, allow_inf_nan=False)]
+    source: str
 
 
 class DeviceProfile(Record):
@@ -75,6 +97,7 @@ class DeviceProfile(Record):
     runtimes: dict[RuntimeName, RuntimeOnDevice]
     numerics: Numerics = Field(default_factory=lambda facts: numerics_for(facts.get("isa", ())))
     latency: LatencyConstants
+    checked: tuple[Checked, ...] = ()
     sources: dict[str, str]
 
     @model_validator(mode="after")
