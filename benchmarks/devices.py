@@ -182,7 +182,7 @@ def works_of(counted: Counted, row: Row) -> tuple[Work, ...]:
         multiply = float(node["multiply_float"]) + float(node["multiply_int8"])
         streamed = weight_bytes(int(node["weights"]), node["precision"])
         other = float(node["total"]) - multiply
-        found.append(Work(node["operator"], node["precision"], multiply, other, streamed))
+        found.append(Work(node["operator"], node["precision"], multiply, other, streamed, int(node["nodes"])))
     return tuple(found)
 
 

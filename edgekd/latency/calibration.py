@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgekd.device import LatencyConstants, Rates
-from edgekd.latency.conversion import Work, crowded, milliseconds
+from edgekd.latency.conversion import Work, cores_at_work, crowd, milliseconds, rates_of, waiting
 from edgekd.latency.graph import Precision
 
 PRIOR = 1.0
@@ -102,11 +102,10 @@ def _speed_factor(row: Measurement, constants: LatencyConstants) -> float:
 
 def _crowding(row: Measurement, constants: LatencyConstants) -> float:
     """Crowding that gives the row its time exactly; negative where the cycles alone take longer."""
-    alone = constants.model_copy(update={row.precision: _rates(row, constants).model_copy(update={"crowding_ns": 0.0})})
-    shared = (row.threads - 1) / max(constants.threads - 1, 1)
-    waiting = sum(crowded(work) for work in row.works if work.precision == row.precision)
-    return (row.milliseconds - predicted(row, alone)) * 1e6 / (waiting * shared)
-
-
-def _rates(row: Measurement, constants: LatencyConstants) -> Rates:
-    return constants.int8 if row.precision == "int8" else constants.fp32
+    alone = constants.model_copy(update={row.precision: rates_of(row.precision, constants).model_copy(update={"crowding_ns": 0.0})})
+    waits = sum(
+        waiting(work) * crowd(cores_at_work(work, row.threads), constants)
+        for work in row.works
+        if rates_of(work.precision, constants) is rates_of(row.precision, constants)
+    )
+    return (row.milliseconds - predicted(row, alone)) * 1e6 / waits
