@@ -53,7 +53,7 @@ def main() -> None:
 def table(rows: list[Row], counted: Counted, graphs: Path, truth: Path, *, show: bool) -> None:
     """Print one line per model of latency, network left out and family left out."""
     constants = load_profile(rows[0].target).latency
-    counts = [measurement(row, works_of(counted, row)) for row in rows]
+    counts = [measurement(row, works_of(counted[row.graph, row.precision, row.core])) for row in rows]
     print(f"\n{rows[0].target}, {rows[0].precision}: {len(rows)} rows of {len({row.net for row in rows})} networks")
     print(f"{'':30} network left out: median  <=5 <=10 <=20 %  band holds  half-width   family: median <=10 %")
     if len({row.net for row in rows}) < 2:
@@ -69,6 +69,7 @@ def table(rows: list[Row], counted: Counted, graphs: Path, truth: Path, *, show:
     report("predict", *(transferred(counts, asked, constants, group) for group in (lambda r: r.net, lambda r: r.family)))
     if show:
         print("   ", fit(counts, constants, prior=0.0).model_dump()[rows[0].precision])
+        print("    band of published over predicted: {:.2f}-{:.2f}".format(*band(ratios(counts, constants, lambda r: r.net))))
         for row, ratio in zip(counts, ratios(counts, constants, lambda row: row.net), strict=True):
             print(f"    {row.net:16} {row.milliseconds:9.2f} ms  {ratio - 1:+.3f}")
 
@@ -176,9 +177,9 @@ def measurement(row: Row, works: tuple[Work, ...]) -> Measurement:
     return Measurement(row.net, works, row.precision, row.threads, row.milliseconds, row.family)
 
 
-def works_of(counted: Counted, row: Row) -> tuple[Work, ...]:
+def works_of(nodes: list[dict[str, str]]) -> tuple[Work, ...]:
     found = []
-    for node in counted[row.graph, row.precision, row.core]:
+    for node in nodes:
         multiply = float(node["multiply_float"]) + float(node["multiply_int8"])
         streamed = weight_bytes(int(node["weights"]), node["precision"])
         other = float(node["total"]) - multiply

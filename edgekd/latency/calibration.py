@@ -85,7 +85,7 @@ def _fit_rates(rows: list[Measurement], constants: LatencyConstants, rates: Rate
         rates = rates.model_copy(update=scaled)
     if several:
         with_cycles = constants.model_copy(update={rows[0].precision: rates})
-        found = [_crowding(row, with_cycles) for row in several]
+        found = [crowding_for(row, with_cycles) for row in several]
         rates = rates.model_copy(update={"crowding_ns": max(0.0, _drawn(found, rates.crowding_ns, prior))})
     return rates
 
@@ -100,7 +100,7 @@ def _speed_factor(row: Measurement, constants: LatencyConstants) -> float:
     return max(row.milliseconds - streamed, 1e-3 * row.milliseconds) / (predicted(row, constants) - streamed)
 
 
-def _crowding(row: Measurement, constants: LatencyConstants) -> float:
+def crowding_for(row: Measurement, constants: LatencyConstants) -> float:
     """Crowding that gives the row its time exactly; negative where the cycles alone take longer."""
     alone = constants.model_copy(update={row.precision: rates_of(row.precision, constants).model_copy(update={"crowding_ns": 0.0})})
     waits = sum(
