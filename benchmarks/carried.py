@@ -110,8 +110,8 @@ def show(name: str, reference: str, precision: str, found: Ratios | None) -> Non
     if found is None:
         print(f"{name}, {precision}: no network in common with {reference}")
         return
-    single, several = (f"{one[0]:.2f} ({one[1]:.2f}-{one[2]:.2f})" if one else "-" for one in (found.single, found.several))
-    print(f"{name}, {precision}: {single} at one thread, {several} at all, of {reference}; {found.nets} networks")
+    said = [f"{one[0]:.2f} ({one[1]:.2f}-{one[2]:.2f})" if one else "-" for one in (found.single, found.several)]
+    print(f"{name}, {precision}: {said[0]} at one thread, {said[1]} at all, of {reference}; {found.nets} networks")
     profile = name.partition(",")[0]
     if found.single:
         ours = load_profile(profile).latency

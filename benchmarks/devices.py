@@ -29,6 +29,8 @@ from edgekd.latency.predictor import work_of
 Counted = dict[tuple[str, str, str], list[dict[str, str]]]
 Model = Callable[[Sequence[Measurement], Measurement], float]
 """Milliseconds of one network, from the rows of others."""
+GROUPS: tuple[Callable[[Measurement], str], ...] = (lambda row: row.net, lambda row: row.family)
+"""What is left out at a time: a network, a family of them."""
 DENSE = ("conv_1x1", "gemm", "matmul")
 SPATIAL = ("conv_3x3", "conv_other")
 
@@ -60,17 +62,19 @@ def table(rows: list[Row], counted: Counted, graphs: Path, truth: Path, *, show:
         only = [predicted(row, constants) / row.milliseconds - 1 for row in counts]
         print(f"  one network only; with the profile as it is: {', '.join(f'{error:+.0%}' for error in only)}")
         return
-    report("counts", ratios(counts, constants, lambda row: row.net), ratios(counts, constants, lambda row: row.family))
+    report("counts", *(ratios(counts, constants, group) for group in GROUPS))
     for name, model in simpler(rows, counted).items():
-        report(name, *(by_model(counts, model, group) for group in (lambda row: row.net, lambda row: row.family)))
+        report(name, *(by_model(counts, model, group) for group in GROUPS))
     modelled = [published.summary(row, graphs, truth) for row in rows]
     kept = [at for at, found in enumerate(modelled) if found]
     asked = [measurement(rows[at], tuple(work_of(n, constants.level) for n in modelled[at].nodes)) for at in kept]
-    report("predict", *(transferred(counts, asked, constants, group) for group in (lambda r: r.net, lambda r: r.family)))
+    report("predict", *(transferred(counts, asked, constants, group) for group in GROUPS))
     if show:
+        errors = ratios(counts, constants, GROUPS[0])
+        low, high = band(errors)
         print("   ", fit(counts, constants, prior=0.0).model_dump()[rows[0].precision])
-        print("    band of published over predicted: {:.2f}-{:.2f}".format(*band(ratios(counts, constants, lambda r: r.net))))
-        for row, ratio in zip(counts, ratios(counts, constants, lambda row: row.net), strict=True):
+        print(f"    band of published over predicted: {low:.2f}-{high:.2f}")
+        for row, ratio in zip(counts, errors, strict=True):
             print(f"    {row.net:16} {row.milliseconds:9.2f} ms  {ratio - 1:+.3f}")
 
 

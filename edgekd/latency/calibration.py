@@ -102,7 +102,8 @@ def _speed_factor(row: Measurement, constants: LatencyConstants) -> float:
 
 def crowding_for(row: Measurement, constants: LatencyConstants) -> float:
     """Crowding that gives the row its time exactly; negative where the cycles alone take longer."""
-    alone = constants.model_copy(update={row.precision: rates_of(row.precision, constants).model_copy(update={"crowding_ns": 0.0})})
+    uncrowded = rates_of(row.precision, constants).model_copy(update={"crowding_ns": 0.0})
+    alone = constants.model_copy(update={row.precision: uncrowded})
     waits = sum(
         waiting(work) * crowd(cores_at_work(work, row.threads), constants)
         for work in row.works

@@ -1,7 +1,7 @@
 """Latency and memory of an ONNX graph on a device that is not here, from the graph and the device's profile alone.
 
-Each operator that the runtime would execute is turned into instructions (`edgekd.latency.costs`), and those into time by
-the device's rates (`edgekd.latency.conversion`).
+Each operator that the runtime would execute is turned into instructions (`edgekd.latency.costs`), and those into time
+by the device's rates (`edgekd.latency.conversion`).
 """
 
 import math
