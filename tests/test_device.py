@@ -79,7 +79,9 @@ def test_raspberry_pi_is_the_5_and_says_so_with_the_alternatives():
     found = resolve("raspberry-pi")
     assert found.profile.name == "raspberry-pi-5"
     assert found.note is not None and "taken as raspberry-pi-5" in found.note
-    assert found.note.endswith("alternatives: raspberry-pi-3b, raspberry-pi-3b-plus, raspberry-pi-4, raspberry-pi-zero-2-w")
+    assert found.note.endswith(
+        "alternatives: raspberry-pi-3b, raspberry-pi-3b-plus, raspberry-pi-4, raspberry-pi-zero-2-w"
+    )
 
 
 def test_names_of_their_own_have_no_note_and_aliases_do():

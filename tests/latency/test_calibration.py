@@ -60,8 +60,7 @@ def test_few_rows_are_drawn_towards_the_figures_from_before():
 
 def test_times_shorter_than_the_cycles_leave_no_crowding():
     fast = [
-        Measurement(row.net, row.works, row.precision, 4, row.milliseconds / 9)
-        for row in measured(BOARD, threads=4)
+        Measurement(row.net, row.works, row.precision, 4, row.milliseconds / 9) for row in measured(BOARD, threads=4)
     ]
     assert fit(fast, BOARD, prior=0.0).fp32.crowding_ns == 0.0
 

@@ -38,5 +38,9 @@ def test_an_operator_that_stayed_float_in_an_int8_file_is_float():
 
 
 def test_nodes_that_the_runtime_added_have_the_class_of_their_operator():
-    nodes = [Node("a", "Transpose", Executed(10)), Node("b", "QGemm", Executed(10, 0, 4)), Node("c", "Odd", Executed(9))]
+    nodes = [
+        Node("a", "Transpose", Executed(10)),
+        Node("b", "QGemm", Executed(10, 0, 4)),
+        Node("c", "Odd", Executed(9)),
+    ]
     assert [work.operator for work in works_of(nodes, summary())] == ["data_movement", "gemm", "other"]
