@@ -57,11 +57,11 @@ def table(rows: list[Row], counted: Counted, graphs: Path, truth: Path, *, show:
     constants = load_profile(rows[0].target).latency
     counts = [measurement(row, works_of(counted[row.graph, row.precision, row.core])) for row in rows]
     print(f"\n{rows[0].target}, {rows[0].precision}: {len(rows)} rows of {len({row.net for row in rows})} networks")
-    print(f"{'':30} network left out: median  <=5 <=10 <=20 %  band holds  half-width   family: median <=10 %")
-    if len({row.net for row in rows}) < 2:
-        only = [predicted(row, constants) / row.milliseconds - 1 for row in counts]
-        print(f"  one network only; with the profile as it is: {', '.join(f'{error:+.0%}' for error in only)}")
+    if not rows[0].fitted or len({row.net for row in rows}) < 2:
+        found = [f"{row.net} {predicted(row, constants) / row.milliseconds - 1:+.0%}" for row in counts]
+        print(f"  too few to leave one out; by the profile as it is: {', '.join(found)}")
         return
+    print(f"{'':30} network left out: median  <=5 <=10 <=20 %  band holds  half-width   family: median <=10 %")
     report("counts", *(ratios(counts, constants, group) for group in GROUPS))
     for name, model in simpler(rows, counted).items():
         report(name, *(by_model(counts, model, group) for group in GROUPS))

@@ -111,7 +111,7 @@ def test_json_is_exactly_one_object(call, write_model, tmp_path: Path) -> None:
     ]
     values = {one["what"]: one["value"] for one in planned["decisions"]}
     assert values["int8 scales"] == "per channel" and values["onnxruntime IR version"].startswith("at most ")
-    assert len(json.loads(call("devices", "--json")[1])["devices"]) == 11
+    assert len(json.loads(call("devices", "--json")[1])["devices"]) == 22
     assert json.loads(call("devices", "show", "pi4", "--json")[1])["name"] == "raspberry-pi-4"
 
 
