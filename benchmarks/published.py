@@ -68,9 +68,9 @@ class Row:
 def rows(truth: Path) -> list[Row]:
     """Return the rows whose network can be rebuilt.
 
-    Where the source states no threads, phones and evaluation boards are taken to use every core, and so is the
-    Raspberry Pi 5, except for int8 Inception: on one core it executes 2.6 instructions a cycle, on four it would be 0.65. Qualcomm's Inception is
-    taken at 224 pixels like its other classifiers; at 299 it would be twice as fast per instruction as they are.
+    Where the source states no threads, every core is taken to be used, except for int8 Inception on the Raspberry Pi 5:
+    on one core it executes 2.6 instructions a cycle, on four it would be 0.65. Qualcomm's Inception is taken at 224
+    pixels like its other classifiers; at 299 it would be twice as fast per instruction as they are.
     """
     found = []
     for row in csv.DictReader((truth / "runtimes.csv").open()):

@@ -8,6 +8,7 @@ threads cost each other on the way to memory: none on one core, all of it on the
 the instructions that wait for memory, by operator class (`_WAITING`).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ _PER_TASK = {"int8": 4096.0, "fp32": 16384.0}
 """Multiplying instructions of the smallest piece of a product or convolution: 64 Ki multiply-accumulates (ONNX
 Runtime's MLAS and QLinearConv), at 16 or 4 an instruction."""
 _PER_THREAD = 1e5
-"""Cycles that pay for starting a thread, and for each thread, in ONNX Runtime's cost model of all other operators."""
+"""Cycles that pay for starting threads, and for each of them, in ONNX Runtime's cost model of all other operators."""
 _CROWDED_EARLY = 0.75
 """The first further cores crowd more than the last: with this exponent 63 latencies at two and three threads in TFLite's
 tables (Raspberry Pi 3, 4 and 5, N100) lie a median of 3.6 %, nine in ten 6 %, off the line through those at one and
@@ -82,7 +83,7 @@ def cores_at_work(work: Work, threads: int) -> int:
 
 def crowd(cores: int, constants: LatencyConstants) -> float:
     """Share of the crowding that so many cores at work bring: none at one, all of it at the device's threads."""
-    return ((cores - 1) / max(constants.threads - 1, 1)) ** _CROWDED_EARLY
+    return math.pow((cores - 1) / max(constants.threads - 1, 1), _CROWDED_EARLY)
 
 
 def milliseconds(work: Work, constants: LatencyConstants, threads: int) -> float:
