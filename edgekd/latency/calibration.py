@@ -101,7 +101,8 @@ def _speed_factor(row: Measurement, constants: LatencyConstants) -> float:
 
 
 def crowding_for(row: Measurement, constants: LatencyConstants) -> float:
-    """Crowding that gives the row its time exactly; negative where the cycles alone take longer."""
+    """Crowding that gives the row its time exactly; negative where the cycles alone take longer. Where every operator
+    is too small for two threads the row says nothing, and the crowding stays."""
     uncrowded = rates_of(row.precision, constants).model_copy(update={"crowding_ns": 0.0})
     alone = constants.model_copy(update={row.precision: uncrowded})
     waits = sum(
@@ -109,4 +110,6 @@ def crowding_for(row: Measurement, constants: LatencyConstants) -> float:
         for work in row.works
         if rates_of(work.precision, constants) is rates_of(row.precision, constants)
     )
+    if not waits:
+        return rates_of(row.precision, constants).crowding_ns
     return (row.milliseconds - predicted(row, alone)) * 1e6 / waits

@@ -25,11 +25,11 @@ _PER_TASK = {"int8": 4096.0, "fp32": 16384.0}
 """Multiplying instructions of the smallest piece of a product or convolution: 64 Ki multiply-accumulates (ONNX
 Runtime's MLAS and QLinearConv), at 16 or 4 an instruction."""
 _PER_THREAD = 1e5
-"""Cycles that pay for starting threads, and for each of them, in ONNX Runtime's cost model of all other operators."""
+"""Cycles that pay for starting threads, and for each thread, in ONNX Runtime's cost model of other operators."""
 _CROWDED_EARLY = 0.75
-"""The first further cores crowd more than the last: with this exponent 63 latencies at two and three threads in TFLite's
-tables (Raspberry Pi 3, 4 and 5, N100) lie a median of 3.6 %, nine in ten 6 %, off the line through those at one and
-four; with 1 they lie 5.9 and 10 % off."""
+"""The first further cores crowd more than the last: with this exponent 63 latencies at two and three threads in
+TFLite's tables (Raspberry Pi 3, 4 and 5, N100) lie a median of 3.6 %, nine in ten 6 %, off the line through those at
+one and four; with 1 they lie 5.9 and 10 % off."""
 _WAITING = {
     "int8": {
         "conv_3x3": (3.0, 0.5),

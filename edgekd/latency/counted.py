@@ -41,12 +41,12 @@ def works_of(nodes: Iterable[CountedNode], summary: GraphSummary) -> tuple[Work,
     found = []
     for node in nodes:
         cost = known.get(plain_name(node.name))
-        integer = node.operator in INTEGER_OPERATORS or node.instructions.multiply_int8 > 0
-        precision: Precision = "int8" if integer else cost.precision if cost and cost.precision != "int8" else "fp32"
+        kind = cost.operator if cost else _likeliest(node.operator)
+        precision = _precision(node, cost.precision if cost else "fp32" if kind == "quantize" else summary.precision)
         multiply = node.instructions.multiply_float + node.instructions.multiply_int8
         found.append(
             Work(
-                operator=cost.operator if cost else _likeliest(node.operator),
+                operator=kind,
                 precision=precision,
                 multiply=multiply,
                 other=max(node.instructions.total - multiply, 0),
@@ -59,6 +59,13 @@ def works_of(nodes: Iterable[CountedNode], summary: GraphSummary) -> tuple[Work,
 def plain_name(name: str) -> str:
     """The name that a node had before the runtime's passes numbered it anew."""
     return re.sub(r"(/duplicated|_token_\d+|_nchwc)+$", "", name)
+
+
+def _precision(node: CountedNode, expected: Precision) -> Precision:
+    """What a node multiplied in, else what its file says."""
+    if node.operator in INTEGER_OPERATORS or node.instructions.multiply_int8:
+        return "int8"
+    return "fp32" if node.instructions.multiply_float and expected == "int8" else expected
 
 
 def _likeliest(operator: str) -> str:

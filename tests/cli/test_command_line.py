@@ -124,6 +124,14 @@ def test_a_saved_recipe_runs_again(call, write_model, tmp_path: Path) -> None:
     assert (again["recipe"]["target"], again["recipe"]["schemes"]) == ("raspberry-pi-4", "fp32")
 
 
+def test_devices_say_what_their_latencies_are_known_from(call) -> None:
+    found = call("devices", "show", "raspberry-pi-5")[1]
+    assert "yolo11x" in found and "2646.76 ms" in found and "not stated" in found
+    lines = {line.split()[0]: line for line in call("devices")[1].splitlines()[1:] if line.strip()}
+    assert "10 published" in lines["raspberry-pi-5"]
+    assert "raspberry-pi-4" in lines["jetson-nano"] and "a guess" in lines["host"]
+
+
 def test_every_profile_can_be_shown(call) -> None:
     names = [d["name"] for d in json.loads(call("devices", "--json")[1])["devices"]]
     assert {"raspberry-pi-zero-2-w", "raspberry-pi-3b-plus", "raspberry-pi-4", "raspberry-pi-5", "host"} <= set(names)

@@ -65,6 +65,11 @@ def test_times_shorter_than_the_cycles_leave_no_crowding():
     assert fit(fast, BOARD, prior=0.0).fp32.crowding_ns == 0.0
 
 
+def test_networks_too_small_for_two_threads_say_nothing_of_crowding():
+    tiny = Measurement("tiny", (Work("conv_1x1", "fp32", 1000.0, 2000.0),), "fp32", 4, 1.0)
+    assert fit([tiny], BOARD, prior=0.0).fp32.crowding_ns == BOARD.fp32.crowding_ns
+
+
 def test_a_row_does_not_take_part_in_the_fit_that_predicts_it():
     rows = measured(BOARD, threads=4)
     odd = rows[4]

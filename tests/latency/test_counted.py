@@ -18,6 +18,9 @@ class Node:
     instructions: Executed
 
 
+CONVOLUTION = NodeCost("/conv", "conv_3x3", "int8", 900, 144, 100, 100)
+
+
 def summary(*nodes: NodeCost) -> GraphSummary:
     return GraphSummary(
         macs=0, params=0, operators={}, nodes=nodes, hidden=0, unsized=(), weight_bytes=0, activation_bytes=0
@@ -25,8 +28,9 @@ def summary(*nodes: NodeCost) -> GraphSummary:
 
 
 def test_counted_nodes_take_class_and_weights_from_the_file():
-    known = NodeCost("/conv", "conv_3x3", "int8", 900, 144, 100, 100)
-    (found,) = works_of([Node("/conv_token_12", "QLinearConv", Executed(1000, multiply_int8=300))], summary(known))
+    (found,) = works_of(
+        [Node("/conv_token_12", "QLinearConv", Executed(1000, multiply_int8=300))], summary(CONVOLUTION)
+    )
     assert (found.operator, found.precision, found.weight_bytes) == ("conv_3x3", "int8", 144)
     assert (found.multiply, found.other) == (300, 700)
 
@@ -44,3 +48,8 @@ def test_nodes_that_the_runtime_added_have_the_class_of_their_operator():
         Node("c", "Odd", Executed(9)),
     ]
     assert [work.operator for work in works_of(nodes, summary())] == ["data_movement", "gemm", "other"]
+
+
+def test_what_moves_int8_is_int8_and_what_makes_it_is_not():
+    nodes = [Node("a", "Transpose", Executed(10)), Node("b", "QuantizeLinear", Executed(10))]
+    assert [work.precision for work in works_of(nodes, summary(CONVOLUTION))] == ["int8", "fp32"]
