@@ -59,7 +59,7 @@ def test_dry_run_prints_the_plan_with_reasons_and_writes_nothing(call, write_mod
     (tmp_path / "images").mkdir()
     code, out, _ = call("compress", "m.onnx", "--target", "raspberry-pi", "--data", "images", "--dry-run")
     assert code == 0
-    assert "raspberry-pi is taken as raspberry-pi-5; alternatives: raspberry-pi-3b-plus, raspberry-pi-4" in out
+    assert "raspberry-pi is taken as raspberry-pi-5; alternatives: raspberry-pi-3b, raspberry-pi-3b-plus" in out
     assert "# int8 activations: int8 (Arm multiplies signed by signed" in out
     assert "# onnxruntime threads: 4 (one for each fast core)" in out
     assert "student: auto" in out
@@ -111,7 +111,7 @@ def test_json_is_exactly_one_object(call, write_model, tmp_path: Path) -> None:
     ]
     values = {one["what"]: one["value"] for one in planned["decisions"]}
     assert values["int8 scales"] == "per channel" and values["onnxruntime IR version"].startswith("at most ")
-    assert len(json.loads(call("devices", "--json")[1])["devices"]) == 11
+    assert len(json.loads(call("devices", "--json")[1])["devices"]) == 22
     assert json.loads(call("devices", "show", "pi4", "--json")[1])["name"] == "raspberry-pi-4"
 
 
@@ -122,6 +122,14 @@ def test_a_saved_recipe_runs_again(call, write_model, tmp_path: Path) -> None:
     )
     again = json.loads(call("compress", "m.onnx", "--recipe", "r.yaml", "--dry-run", "--json")[1])
     assert (again["recipe"]["target"], again["recipe"]["schemes"]) == ("raspberry-pi-4", "fp32")
+
+
+def test_devices_say_what_their_latencies_are_known_from(call) -> None:
+    found = call("devices", "show", "raspberry-pi-5")[1]
+    assert "yolo11x" in found and "2646.76 ms" in found and "not stated" in found
+    lines = {line.split()[0]: line for line in call("devices")[1].splitlines()[1:] if line.strip()}
+    assert "10 published" in lines["raspberry-pi-5"]
+    assert "raspberry-pi-4" in lines["jetson-nano"] and "a guess" in lines["host"]
 
 
 def test_every_profile_can_be_shown(call) -> None:
