@@ -56,11 +56,10 @@ enum { /* indices in OrtApi */
     GET_PROFILING_START = 146,
 };
 enum { API_VERSION = 12, ERROR = 3, MOST = 256, MOST_DIMENSIONS = 16, MARK = 0x65646b64 };
-enum { MARK_BEGIN, MARK_END, MARK_TICK };
+enum { MARK_BEGIN, MARK_END, MARK_TICK }; /* kinds of marks */
 
 struct api_base {
     void **(*get_api)(uint32_t version);
-    const char *(*version)(void);
 };
 
 static void **api;
@@ -148,9 +147,8 @@ static struct request parse(int count, char **arguments)
         else if (!strcmp(key, "threads")) asked.threads = atoi(value);
         else if (!strcmp(key, "entry") && asked.entry_count < MOST) asked.entries[asked.entry_count++] = value;
         else if (!strcmp(key, "tensor") && asked.tensor_count < MOST) {
-            struct tensor parsed = parse_tensor(value);
-            asked.sample_bytes += parsed.bytes;
-            asked.tensors[asked.tensor_count++] = parsed;
+            asked.tensors[asked.tensor_count] = parse_tensor(value);
+            asked.sample_bytes += asked.tensors[asked.tensor_count++].bytes;
         } else fail(1, "argument", key);
     }
     if (!asked.library || !asked.model || !asked.inputs)
@@ -242,7 +240,8 @@ static void run_samples(struct request *asked, void *session, const char *output
     }
     for (size_t i = 0; i < output_count; i++)
         CALL(SESSION_GET_OUTPUT_NAME, (void *, size_t, void *, char **), session, i, allocator, &output_names[i]);
-    FILE *from = fopen(asked->inputs, "rb"), *to = outputs_path ? fopen(outputs_path, "wb") : NULL;
+    FILE *from = fopen(asked->inputs, "rb");
+    FILE *to = outputs_path ? fopen(outputs_path, "wb") : NULL;
     if (!from || (outputs_path && !to))
         fail(1, "inputs", "the file of inputs or outputs cannot be opened");
     for (int run = -asked->warmup; run < asked->samples; run++) {
