@@ -240,8 +240,7 @@ static void run_samples(struct request *asked, void *session, const char *output
     }
     for (size_t i = 0; i < output_count; i++)
         CALL(SESSION_GET_OUTPUT_NAME, (void *, size_t, void *, char **), session, i, allocator, &output_names[i]);
-    FILE *from = fopen(asked->inputs, "rb");
-    FILE *to = outputs_path ? fopen(outputs_path, "wb") : NULL;
+    FILE *from = fopen(asked->inputs, "rb"), *to = outputs_path ? fopen(outputs_path, "wb") : NULL;
     if (!from || (outputs_path && !to))
         fail(1, "inputs", "the file of inputs or outputs cannot be opened");
     for (int run = -asked->warmup; run < asked->samples; run++) {
@@ -260,7 +259,6 @@ static void run_samples(struct request *asked, void *session, const char *output
     if (to && fclose(to))
         fail(1, "outputs", "the file cannot be written");
     fclose(from);
-    free(data);
 }
 
 static void end_profile(void *session)
