@@ -56,11 +56,10 @@ enum { /* indices in OrtApi */
     GET_PROFILING_START = 146,
 };
 enum { API_VERSION = 12, ERROR = 3, MOST = 256, MOST_DIMENSIONS = 16, MARK = 0x65646b64 };
-enum { MARK_BEGIN, MARK_END, MARK_TICK };
+enum { MARK_BEGIN, MARK_END, MARK_TICK }; /* kinds of marks */
 
 struct api_base {
     void **(*get_api)(uint32_t version);
-    const char *(*version)(void);
 };
 
 static void **api;
@@ -148,9 +147,8 @@ static struct request parse(int count, char **arguments)
         else if (!strcmp(key, "threads")) asked.threads = atoi(value);
         else if (!strcmp(key, "entry") && asked.entry_count < MOST) asked.entries[asked.entry_count++] = value;
         else if (!strcmp(key, "tensor") && asked.tensor_count < MOST) {
-            struct tensor parsed = parse_tensor(value);
-            asked.sample_bytes += parsed.bytes;
-            asked.tensors[asked.tensor_count++] = parsed;
+            asked.tensors[asked.tensor_count] = parse_tensor(value);
+            asked.sample_bytes += asked.tensors[asked.tensor_count++].bytes;
         } else fail(1, "argument", key);
     }
     if (!asked.library || !asked.model || !asked.inputs)
@@ -261,7 +259,6 @@ static void run_samples(struct request *asked, void *session, const char *output
     if (to && fclose(to))
         fail(1, "outputs", "the file cannot be written");
     fclose(from);
-    free(data);
 }
 
 static void end_profile(void *session)
