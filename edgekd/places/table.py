@@ -9,7 +9,7 @@ from edgekd.places.host import open_host
 from edgekd.places.place import Place
 from edgekd.places.ssh import open_ssh
 
-FORMS = "host, ssh://user@host and adb://serial"
+FORMS = "host, ssh://user@host and adb://serial; emulate:CORE only counts instructions, with `edgekd bench`"
 
 
 def open_place(text: str) -> AbstractContextManager[Place]:
