@@ -4,16 +4,17 @@
 
 Every kernel is one node of an ONNX graph of many that do not depend on each other, in a shape drawn from what networks
 for small devices have. Graphs are counted as they are, quantized statically (S8S8, per channel) and dynamically; the
-nodes that the quantizer and ONNX Runtime put between are counted with them. One line of kernels.csv is one operator in
+nodes that the quantizer and ONNX Runtime put between are counted with them. One line of kernels.csv.xz is one operator in
 one precision and extent, with its counts at every level that was asked for.
 """
 
 import argparse
 import csv
+import lzma
 import math
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from edgekd.latency.optimised import optimise
 
 LEVELS = {"neon": "cortex-a53", "dotprod": "cortex-a76"}
 VERSION = "1.31.1"
-TABLE = Path(__file__).parent / "kernels.csv"
+TABLE = Path(__file__).parent / "kernels.csv.xz"
 KEYS = ("operator", "type", "precision", "macs", "read", "written", "weights", "extent")
 COUNTED = ("total", "multiply", "loads", "stores")
 CHANNELS = (3, 8, 12, 16, 20, 24, 32, 36, 40, 48, 56, 64, 72, 80, 96, 112, 116, 120, 128, 144, 160, 184, 192, 200, 232)
@@ -233,8 +234,10 @@ def _given(graph: Graph, shape: tuple[int, ...]) -> str:
     """A tensor of a shape, of maps as a convolution leaves it as often as not: integers if the graph is quantized."""
     if len(shape) != 4 or graph.chance.random() < 0.5:
         return graph.input(shape)
-    thin = graph.input((1, 8, *shape[2:]))
-    return graph.node("Conv", [thin, graph.stored((shape[1], 8, 1, 1))])
+    inside = graph.chance.choice(CHANNELS[:12])
+    weights = [graph.stored((shape[1], inside, 1, 1)), graph.stored((shape[1],))]
+    graph.work += inside * math.prod(shape)
+    return graph.node("Conv", [graph.input((1, inside, *shape[2:])), *weights])
 
 
 def _one_input(graph: Graph) -> None:
@@ -449,11 +452,13 @@ def graphs(number: int, chance: random.Random) -> Iterator[Graph]:
         yield graph
 
 
-class _Samples(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, graph: Graph) -> None:
+class Samples(CalibrationDataReader):  # type: ignore[misc]
+    """One draw of every input, integers being zeros, to calibrate with."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], integers: Collection[str] = ()) -> None:
         draw = np.random.default_rng(0)
-        floats = {n: draw.standard_normal(s, np.float32) for n, s in graph.inputs.items() if n not in graph.integers}
-        self.rows = iter([{**floats, **{n: np.zeros(graph.inputs[n], np.int64) for n in graph.integers}}])
+        floats = {name: draw.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+        self.rows = iter([{**floats, **{name: np.zeros(shapes[name], np.int64) for name in integers}}])
 
     def get_next(self) -> Any:
         return next(self.rows, None)
@@ -468,7 +473,7 @@ def variants(graph: Graph, folder: Path) -> Iterator[Path]:
     quantize_static(
         path,
         static,
-        _Samples(graph),
+        Samples(graph.inputs, graph.integers),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QInt8,
@@ -537,7 +542,7 @@ def main() -> None:
     options = parser.parse_args()
     levels = options.level or list(LEVELS)
     seen: set[tuple[Any, ...]] = set()
-    with options.out.open("w", newline="") as file, tempfile.TemporaryDirectory() as folder:
+    with lzma.open(options.out, "wt", newline="") as file, tempfile.TemporaryDirectory() as folder:
         writer = csv.DictWriter(file, [*KEYS, *(f"{level}_{key}" for level in levels for key in COUNTED)])
         writer.writeheader()
         for graph in graphs(options.kernels, random.Random(options.seed)):
@@ -547,7 +552,6 @@ def main() -> None:
                     if key not in seen:
                         seen.add(key)
                         writer.writerow(row)
-            file.flush()
             print(f"{len(seen)} kernels", flush=True)
 
 

@@ -141,14 +141,22 @@ def _reduction(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Ex
 
 
 def _pool(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
-    """`run`: elements of the kernel; `pieces`: rows of the output. `kind`: channels last."""
+    """`run`: elements of the kernel; `pieces`: rows of the output; `across`: the innermost dimension of the input;
+    `side`: the kernel's; `stride`. `kind`: channels last."""
     kernel: list[int] = next((list(a.ints) for a in node.attribute if a.name == "kernel_shape"), [])
     channels_last = node.op_type == "NhwcMaxPool" or attribute(node, "channels_last", 0)
     if node.op_type.endswith(("GlobalAveragePool", "GlobalMaxPool")):
         kept = first[-1] if channels_last else math.prod(first[:2])
         return {"pieces": kept, "run": math.prod(first) // max(kept, 1), "kind": int(channels_last)}
-    rows = math.prod(last[:-1])
-    return {"pieces": rows, "run": math.prod(kernel), "kind": int(channels_last)}
+    kind = int(channels_last)
+    return {
+        "pieces": math.prod(last[:-1]),
+        "run": math.prod(kernel),
+        "across": first[-1] if first else 1,
+        "side": kernel[-1] if kernel else 1,
+        "stride": _largest(node, "strides", 1),
+        "kind": kind,
+    }
 
 
 def _transpose(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:

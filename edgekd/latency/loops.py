@@ -85,15 +85,39 @@ def _float_convolution(size: Extent) -> tuple[str, Loops]:
         found["vectors"] = times * size["height"] * (inner // 4)
         found["singles"] = times * size["height"] * (inner % 4 + 2)
         found["rows"] = times * size["height"]
-        return "Conv/fp32/depthwise", found
+        return f"Conv/fp32/depthwise{'_thin' if size['width'] < 3 else ''}", found
     else:
         name = "segmented"
     if name != "pointwise":
-        apart = "apart" if size["stride"] > 1 else "gathered"
-        found[apart] = times * depth * pixels
-        found[f"{apart}_rows"] = times * depth * size["height"]
+        found |= {key: times * turns for key, turns in _gathered(size).items()}
     found |= {key: times * turns for key, turns in _float_tiles(filters, pixels, depth, packed=False).items()}
     return f"Conv/fp32/{name}{'_row' if filters == 1 else ''}", found
+
+
+def _gathered(size: Extent) -> Loops:
+    """Turns of the copy of what a convolution's taps see: rows inside and outside the image, and in those inside the
+    elements, the elements left over from vectors of four, and the zeros beside."""
+    rows = _seen(size["height"], size["kernel_height"], size)
+    columns = _seen(size["width"], size["kernel_width"], size)
+    inner = size["inside"] * sum(rows)
+    outer = size["inside"] * (size["height"] * size["kernel_height"] - sum(rows)) * size["kernel_width"]
+    strided = size["stride"] > 1
+    return {
+        "rows": inner * sum(count > 0 for count in columns),
+        "rows_blank": inner * sum(count == 0 for count in columns),
+        "rows_outside": outer,
+        "apart" if strided else "elements": inner * sum(columns),
+        "singles": 0 if strided else inner * sum(count % 4 for count in columns),
+        "zeros": inner * (size["width"] * len(columns) - sum(columns)),
+    }
+
+
+def _seen(outputs: int, kernel: int, size: Extent) -> list[int]:
+    """How many outputs each tap of a kernel has an input for, along one axis."""
+    stride, apart = size["stride"], 1 + size["dilated"]
+    pad = apart * (kernel // 2) if size["padded"] else 0
+    inputs = (outputs - 1) * stride + apart * (kernel - 1) + 1 - 2 * pad
+    return [sum(0 <= at * stride + apart * tap - pad < inputs for at in range(outputs)) for tap in range(kernel)]
 
 
 def _three_by_three(size: Extent) -> bool:
@@ -114,13 +138,21 @@ def _float_tiles(rows: int, columns: int, depth: int, *, packed: bool) -> Loops:
     fours, left = divmod(rows, 4)
     thin = left // 2 + left % 2
     slices = ceil(depth / deep)
+    if rows == 1 and not packed:
+        # One row is not worth copying the second factor.
+        return {
+            "row_quads": depth * ceil(columns / 4),
+            "row_blocks": depth * (columns // 16 + columns % 16 // 4 + columns % 4),
+            "row_panels": slices * (columns // 16 + columns % 16 // 4 + columns % 4),
+            "row_slices": slices * ceil(columns / wide),
+        }
     found: Loops = {
         "tiles": depth * full * fours,
         "halves": depth * ceil(rest / 8) * fours,
         "thin": depth * (full + ceil(rest / 8) / 2) * thin,
         "panels": slices * (full + (rest > 0)) * (fours + thin),
         "stored": slices * rows * columns,
-        "edges": slices * rows * rest,
+        "edges": slices * rows * rest.bit_count(),
     }
     if not packed:
         found["copied"] = depth * columns
@@ -151,12 +183,13 @@ def _integer_convolution(size: Extent, level: Level) -> tuple[str, Loops]:
         layout = "_first"
         found["turned"] = pixels * channels + pixels * size["stride"] ** 2 * groups * inside
     if groups > 1 and inside == outside == 1:
-        vectors = ceil(channels / 16)
-        found |= {"taps": pixels * taps, "pixels": pixels}
-        found |= {"vectors": pixels * vectors * taps, "outputs": pixels * vectors, "edges": pixels * (channels % 16)}
+        found |= {"taps": pixels * taps, "pixels": pixels, "vectors": pixels * taps * (channels // 8)}
+        found["outputs"] = pixels * (channels // 8)
         if channels % 8:
+            found |= {"singles": pixels * taps * (channels % 8), "left": pixels * (channels % 8)}
             return f"QLinearConv/int8/depthwise_odd{layout}", found
-        return f"QLinearConv/int8/depthwise_{taps if taps in (9, 25) else 'other'}{layout}", found
+        special = taps in (9, 25) and channels % 16 == 0
+        return f"QLinearConv/int8/depthwise_{taps if special else 'other'}{layout}", found
     even, packs = _SYMMETRIC[level]
     if groups == 1 and taps > 1 and inside >= 64 and inside % even == outside % packs == 0:
         rows, columns = ceil(pixels / (4 if level == "dotprod" else 2)), ceil(outside / packs)
@@ -170,18 +203,23 @@ def _integer_convolution(size: Extent, level: Level) -> tuple[str, Loops]:
     found["groups"] = groups
     if taps == 1 and size["stride"] == 1 and not size["padded"]:
         return f"QLinearConv/int8/pointwise{layout}", found
-    together = inside * size["kernel_width"] if groups == 1 and not size["dilated"] else inside
-    found["gathered"] = groups * pixels * inside * taps
-    found["pieces"] = groups * pixels * inside * taps / together
-    name = "gathered" if groups == 1 else "grouped"
-    return f"QLinearConv/int8/{name}{layout}", found
+    down = sum(_seen(size["height"], size["kernel_height"], size)) * size["width"] * size["batch"]
+    across = sum(_seen(size["width"], size["kernel_width"], size)) / size["width"]
+    found |= {"gathered": groups * inside * down * across, "copied_taps": groups * pixels * taps}
+    if groups == 1 and not size["dilated"]:
+        found |= {"pieces": down, "pieces_outside": pixels * size["kernel_height"] - down}
+        return f"QLinearConv/int8/gathered{layout}", found
+    found |= {"pieces": groups * down * across, "pieces_outside": groups * (pixels * taps - down * across)}
+    return f"QLinearConv/int8/grouped{layout}", found
 
 
 def _integer_tiles(rows: int, columns: int, depth: int, tile: tuple[int, int, int, int]) -> Loops:
     """Turns of the integer product: tiles as high as they get, then of half the rows, and so on to the lowest."""
     high, low, wide, deep = tile
     across, down = ceil(columns / wide), ceil(depth / deep)
-    found: Loops = {"copied": rows * depth, "copied_rows": rows, "edges": rows * (columns % wide), "panels": 0.0}
+    found: Loops = {"copied": rows * depth, "copied_rows": rows, "panels": 0.0}
+    found["edges"] = rows * (columns % wide).bit_count()
+    found["singles"] = rows * (columns % 4)
     rows = low * ceil(rows / low)
     while high >= low:
         times, rows = divmod(rows, high)
@@ -189,6 +227,15 @@ def _integer_tiles(rows: int, columns: int, depth: int, tile: tuple[int, int, in
         found["panels"] += times * across
         high //= 2
     return found
+
+
+def _pooled(size: Extent, written: int) -> Loops:
+    """A pool goes down the rows of its kernel first, then along them; with the channels last, tap by tap."""
+    pieces, across, run = size["pieces"], size["across"], size["run"]
+    if size["kind"]:
+        taps = pieces * run
+        return {"taps": taps, "vectors": taps * (across // 16), "singles": taps * (across % 16)}
+    return {"taps": written * run, "down": pieces * across * run // size["side"], "along": written * size["side"]}
 
 
 def _integer_product(node: NodeCost, level: Level) -> tuple[str, Loops]:
@@ -236,7 +283,8 @@ def _plain(node: NodeCost) -> tuple[str, Loops]:
         down, across = size["pieces"] // 8, size["run"] // 8
         found["blocks"] = down * across
         found["rests"] = node.elements_written - 64 * down * across
-    if node.operator == "pool":
-        found["taps"] = node.elements_written * size["run"]
+    if "side" in size:
+        found |= _pooled(size, node.elements_written)
     name = _INTEGER_NAME.get(node.type, node.type) if precision == "int8" else node.type
-    return f"{name}/{precision}/{size['kind']}", found
+    # Pools that step over more than two elements do not go by vectors.
+    return f"{name}/{precision}/{size['kind']}{'_apart' if size.get('stride', 1) > 2 else ''}", found

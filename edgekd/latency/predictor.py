@@ -37,8 +37,8 @@ class Prediction(Record):
 
     `distance` says how far the model lies from the measurements behind the rates: the natural logarithm of how many
     times it is smaller or larger than theirs, or the share of instructions in operators unlike the counted ones if
-    that is more, plus one where the model has loops, branches or tensors of unknown size. Zero is inside; the interval is
-    widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by operator class.
+    that is more, plus one where the model has loops, branches or tensors of unknown size. Zero is inside; the interval
+    is widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by operator class.
     """
 
     target: str
