@@ -8,13 +8,12 @@ per kernel goes to standard output: each fifth kernel predicted by a fit to the 
 """
 
 import csv
-import lzma
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from kernels import KEYS, LEVELS, TABLE
+from kernel_table import LEVELS, TABLE, read
 from scipy.optimize import nnls
 
 from edgekd.latency.costs import COUNTED
@@ -46,19 +45,6 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["level", "kernel", "loop", "most", *COUNTED])
         writer.writerows(lines)
-
-
-def read(path: Path) -> list[tuple[NodeCost, dict[str, dict[str, float]]]]:
-    """Return every counted kernel with its counts by level."""
-    found = []
-    with lzma.open(path, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            operator, kind, precision, *numbers, extent = (row[key] for key in KEYS)
-            macs, read, written, weights = map(int, numbers)
-            sizes = {name: int(size) for name, size in (part.split("=") for part in extent.split())}
-            node = NodeCost("", operator, precision, macs, weights, read, written, kind, sizes)
-            found.append((node, {lv: {key: float(row[f"{lv}_{key}"]) for key in COUNTED} for lv in LEVELS}))
-    return found
 
 
 def grouped(counted: list[tuple[NodeCost, dict[str, dict[str, float]]]]) -> list[tuple[str, str, Counted]]:

@@ -18,7 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from kernels import LEVELS, VERSION, Samples
+from kernel_table import LEVELS, VERSION
+from kernels import Samples
 
 from edgekd.emulation.count import count
 from edgekd.latency.costs import instructions, outside
@@ -154,7 +155,7 @@ def median_seconds(path: Path, times: int = 5) -> float:
     for _ in range(times):
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "edgekd", "predict", str(path), "--target", "raspberry-pi-5", "--json"],
+            [sys.executable, "-m", "edgekd.cli.main", "predict", str(path), "--target", "raspberry-pi-5", "--json"],
             check=True,
             capture_output=True,
         )

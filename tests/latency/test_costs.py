@@ -32,7 +32,7 @@ def convolution(inside, outside_, side, *, kernel=1, groups=1, precision="fp32",
 def counted():
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        from instruction_costs import read
+        from kernel_table import read
     finally:
         sys.path.remove(str(BENCHMARKS))
     return read(BENCHMARKS / "kernels.csv.xz")
