@@ -184,7 +184,9 @@ def _integer_convolution(size: Extent, level: Level) -> tuple[str, Loops]:
         found["turned"] = pixels * channels + pixels * size["stride"] ** 2 * groups * inside
     if groups > 1 and inside == outside == 1:
         found |= {"taps": pixels * taps, "pixels": pixels, "vectors": pixels * taps * (channels // 8)}
-        found["outputs"] = pixels * (channels // 8)
+        found |= {"outputs": pixels * (channels // 8), "half_taps": pixels * taps * (channels % 16 > 7)}
+        found["left_vectors"] = pixels % 4 * taps * (channels // 8)
+        found["left_outputs"] = pixels % 4 * (channels // 8)
         if channels % 8:
             found |= {"singles": pixels * taps * (channels % 8), "left": pixels * (channels % 8)}
             return f"QLinearConv/int8/depthwise_odd{layout}", found
