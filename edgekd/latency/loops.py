@@ -101,15 +101,16 @@ def _gathered(size: Extent) -> Loops:
     columns = _seen(size["width"], size["kernel_width"], size)
     inner = size["inside"] * sum(rows)
     outer = size["inside"] * (size["height"] * size["kernel_height"] - sum(rows)) * size["kernel_width"]
-    strided = size["stride"] > 1
-    return {
+    found: Loops = {
         "rows": inner * sum(count > 0 for count in columns),
         "rows_blank": inner * sum(count == 0 for count in columns),
         "rows_outside": outer,
-        "apart" if strided else "elements": inner * sum(columns),
-        "singles": 0 if strided else inner * sum(count % 4 for count in columns),
+        "elements": inner * sum(columns),
         "zeros": inner * (size["width"] * len(columns) - sum(columns)),
     }
+    if size["stride"] > 1:
+        return {f"strided_{name}": turns for name, turns in found.items()}
+    return {**found, "singles": inner * sum(count % 4 for count in columns)}
 
 
 def _seen(outputs: int, kernel: int, size: Extent) -> list[int]:
