@@ -98,6 +98,9 @@ def _normalised(graph: Graph) -> None:
 
 
 def _softmax(graph: Graph) -> None:
+    if graph.chance.random() < 0.2:
+        graph.output(graph.node("Softmax", [graph.input(_map(graph, 100_000))], axis=1))
+        return
     heads, rows = (
         graph.chance.choice((1, 2, 3, 4, 6, 8, 12)),
         graph.chance.choice((1, 4, 16, 25, 49, 64, 100, 128, 197)),

@@ -35,7 +35,7 @@ NETS: dict[str, int] = {
     **dict.fromkeys(("ghostnet_100", "tinynet_e", "hardcorenas_a", "fbnetc_100", "lcnet_050", "resnet10t"), SMALLER),
     **dict.fromkeys(("mobileone_s0", "repvgg_a0", "dla46_c", "hrnet_w18_small", "selecsls42b", "skresnet18"), SMALLER),
     **dict.fromkeys(("rexnet_100", "semnasnet_075", "spnasnet_100", "mixnet_s", "ese_vovnet19b_dw"), USUAL),
-    **dict.fromkeys(("starnet_s1", "fastvit_t8", "convnext_atto", "convnextv2_atto", "poolformer_s12"), SMALLER),
+    **dict.fromkeys(("starnet_s1", "fastvit_t8", "convnext_atto", "convnextv2_atto"), SMALLER),
     **dict.fromkeys(("edgenext_xx_small", "mobilevit_xxs", "mobilevitv2_050", "efficientvit_b0"), USUAL),
     **dict.fromkeys(("efficientformer_l1", "pit_ti_224", "xcit_nano_12_p16_224", "levit_128s"), USUAL),
     **dict.fromkeys(("gmlp_ti16_224", "tiny_vit_5m_224"), USUAL),

@@ -139,7 +139,7 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
         elements_read=elements_read,
         elements_written=elements_written,
-        type=_type(node, wiring),
+        type=_type(node, members, wiring),
         extent=_extent(members, wiring, extent(node, wiring)),
     )
 
@@ -155,7 +155,9 @@ def _extent(members: list[int], wiring: Wiring, own: Extent) -> Extent:
     return {**own, **{name: size for name, size in more.items() if name in own}}
 
 
-def _type(node: NodeProto, wiring: Wiring) -> str:
+def _type(node: NodeProto, members: list[int], wiring: Wiring) -> str:
+    if node.op_type == "Sigmoid" and len(members) > 1:
+        return "QuickGelu"
     if not node.op_type.startswith("Reduce"):
         return node.op_type
     before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))
