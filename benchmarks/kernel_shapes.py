@@ -113,7 +113,7 @@ def _softmax(graph: Graph) -> None:
 
 
 def _reduced(graph: Graph) -> None:
-    operator = graph.chance.choice(("ReduceMean", "ReduceMean", "GlobalAveragePool", "ReduceSum", "ReduceMax"))
+    operator = graph.chance.choice(("ReduceMean", "GlobalAveragePool", "ReduceSum", "ReduceMax", "ReduceL2"))
     shape = _map(graph) if operator == "GlobalAveragePool" or graph.chance.random() < 0.5 else _tokens(graph)
     names = [graph.input(shape)]
     if operator == "GlobalAveragePool":
@@ -147,7 +147,8 @@ def _turned(graph: Graph) -> None:
         _, rows, columns = _tokens(graph)
         heads = next(at for at in (8, 6, 4, 3, 2, 1) if columns % at == 0)
         shape = (1, rows, heads, columns // heads)
-        order = graph.chance.choice(([0, 2, 1, 3], [0, 2, 1, 3], [0, 2, 3, 1], [0, 3, 1, 2], [1, 0, 2, 3]))
+        orders = ([0, 2, 1, 3], [0, 2, 1, 3], [0, 2, 3, 1], [0, 3, 1, 2], [1, 0, 2, 3], [0, 1, 3, 2], [0, 3, 2, 1])
+        order = graph.chance.choice(orders)
     graph.output(graph.node("Transpose", [graph.input(shape)], perm=order))
 
 

@@ -160,27 +160,27 @@ def _pool(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
 
 
 def _transpose(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
-    """`kind` 0: nothing but ones moves, 1: the end stays, 2: an axis moves to the end, 3: away from it, 4: else."""
+    """`kind` 0: nothing but ones moves, 1: the end stays, 2: one axis moves to the end, 3: one away from it, 4: else,
+    which goes element by element; to the runtime an axis of one element is an axis too."""
     order = next((list(helper.get_attribute_value(a)) for a in node.attribute if a.name == "perm"), [])
-    order = [axis for axis in order or range(len(first))[::-1] if first[axis] != 1]
-    kept = sorted(order)
-    if order == kept:
+    order = order or list(range(len(first)))[::-1]
+    moved = [axis for axis in order if first[axis] != 1]
+    if moved == sorted(moved):
         return _runs(last, math.prod(last), 0)
     run = 1
-    for to, axis in zip(reversed(order), reversed(kept), strict=True):
-        if to != axis:
+    for to in reversed(range(len(order))):
+        if order[to] != to:
             break
-        run *= first[axis]
+        run *= first[to]
     if run > 1:
         return _runs(last, run, 1)
     if order[:-1] == sorted(order[:-1]):
-        return _runs(last, last[-1] if last[-1] != 1 else first[order[-1]], 2)
-    away = kept[-1]
-    rest = [axis for axis in order if axis != away]
+        return _runs(last, last[-1], 2)
+    end = len(order) - 1
+    rest = [axis for axis in order if axis != end]
     if rest == sorted(rest):
-        at = order.index(away)
-        return _runs(last, math.prod(first[axis] for axis in order[at + 1 :]), 3)
-    return _runs(last, first[order[-1]], 4)
+        return _runs(last, math.prod(last[order.index(end) + 1 :]), 3)
+    return _runs(last, last[-1], 4)
 
 
 def _joined(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:

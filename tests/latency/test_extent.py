@@ -67,6 +67,7 @@ def test_how_a_second_factor_is_repeated(other, pieces, run, kind):
         ([0, 2, 3, 1], 12, 8, 2),
         ([0, 3, 1, 2], 4, 24, 3),
         ([0, 3, 2, 1], 12, 8, 4),
+        ([1, 3, 2, 0], 96, 1, 4),
     ],
 )
 def test_how_a_transpose_moves_its_axes(order, pieces, run, kind):
