@@ -44,7 +44,9 @@ def _convolution(node: NodeProto, wiring: Wiring) -> Extent:
     last = attribute(node, "channels_last", 0)
     image = list(result[1:-1] if last else result[2:])
     kernel = list(weight[2:])
-    groups = attribute(node, "group", 1)
+    groups = max(attribute(node, "group", 1), 1)
+    if not image or not kernel:
+        return {}
     outside = weight[1] if node.op_type == "ConvTranspose" else weight[0] // groups
     inside = weight[0] // groups if node.op_type == "ConvTranspose" else weight[1]
     residual = node.op_type == "FusedConv" and len(node.input) > 3
@@ -58,7 +60,7 @@ def _convolution(node: NodeProto, wiring: Wiring) -> Extent:
         "kernel_width": kernel[-1],
         "height": math.prod(image[:-1]),
         "width": image[-1],
-        "stride": _largest(node, "strides", 1),
+        "stride": max(_largest(node, "strides", 1), 1),
         "padded": int(_largest(node, "pads", 0) > 0 or _text(node, "auto_pad").startswith("SAME")),
         "dilated": int(_largest(node, "dilations", 1) > 1),
         "bias": int(biased),
@@ -118,9 +120,9 @@ def _broadcast(node: NodeProto, wiring: Wiring, last: Shape) -> Extent:
 
 
 def _rows(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
-    axis = attribute(node, "axis", -1)
+    axis = attribute(node, "axis", -1) % max(len(first), 1)
     run = math.prod(first[axis:]) if node.op_type == "LayerNormalization" else first[axis] if first else 1
-    return _runs(first, run, int(bool(first) and axis % len(first) != len(first) - 1))
+    return _runs(first, run, int(axis < len(first) - 1))
 
 
 def _gelu(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
@@ -164,6 +166,8 @@ def _transpose(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Ex
     which goes element by element; to the runtime an axis of one element is an axis too."""
     order = next((list(helper.get_attribute_value(a)) for a in node.attribute if a.name == "perm"), [])
     order = order or list(range(len(first)))[::-1]
+    if sorted(order) != list(range(len(first))):
+        return {}
     moved = [axis for axis in order if first[axis] != 1]
     if moved == sorted(moved):
         return _runs(last, math.prod(last), 0)

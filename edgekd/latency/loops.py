@@ -118,7 +118,12 @@ def _seen(outputs: int, kernel: int, size: Extent) -> list[int]:
     stride, apart = size["stride"], 1 + size["dilated"]
     pad = apart * (kernel // 2) if size["padded"] else 0
     inputs = (outputs - 1) * stride + apart * (kernel - 1) + 1 - 2 * pad
-    return [sum(0 <= at * stride + apart * tap - pad < inputs for at in range(outputs)) for tap in range(kernel)]
+    seen = []
+    for tap in range(kernel):
+        first = max(-(-(pad - apart * tap) // stride), 0)
+        last = min((inputs - 1 + pad - apart * tap) // stride, outputs - 1)
+        seen.append(max(last - first + 1, 0))
+    return seen
 
 
 def _three_by_three(size: Extent) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekd.latency.costs import instructions, outside
 from edgekd.latency.graph import NodeCost
-from edgekd.latency.loops import loops
+from edgekd.latency.loops import _seen, loops
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LEVELS = ("neon", "dotprod")
@@ -137,3 +137,19 @@ def test_a_node_of_unknown_size_is_priced_by_its_class_and_is_outside():
     assert instructions(node, "neon").total > 1_000_000 / 16
     assert outside([node], "neon") == 1
     assert outside([], "neon") == 0
+
+
+@given(
+    outputs=st.integers(1, 20),
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 3),
+    padded=st.booleans(),
+    dilated=st.booleans(),
+)
+def test_what_each_tap_sees_agrees_with_counting_one_by_one(outputs, kernel, stride, padded, dilated):
+    apart = 1 + dilated
+    pad = apart * (kernel // 2) * padded
+    inputs = (outputs - 1) * stride + apart * (kernel - 1) + 1 - 2 * pad
+    places = [[at * stride + apart * tap - pad for at in range(outputs)] for tap in range(kernel)]
+    wanted = [sum(0 <= place < inputs for place in row) for row in places]
+    assert _seen(outputs, kernel, {"stride": stride, "padded": int(padded), "dilated": int(dilated)}) == wanted
