@@ -1,71 +1,108 @@
-"""Fit the per-operator instruction costs in edgekd/latency/instructions.yaml from benchmarks/instructions.csv.
+"""Fit what one turn of each loop costs (edgekd/latency/instructions.csv) to the kernels counted in kernels.csv.xz.
 
-    python benchmarks/instruction_costs.py > edgekd/latency/instructions.yaml
+    python benchmarks/instruction_costs.py
 
-instructions.csv holds what ONNX Runtime 1.31.1's aarch64 library executed per operator under qemu-aarch64 at one
-thread, at the level of a Cortex-A53 (no dot product; its float kernels are the A76's) and of a Cortex-A76, for 14
-networks in fp32 and S8S8 (per-channel) and for two YOLO detectors in fp32. The profiler's own 28.5 thousand
-instructions per node are taken off. The fit is non-negative least squares, reweighted so that a node's error counts by
-its share of the whole; the error per class goes to standard error.
+Non-negative least squares of relative errors, kernel by kernel of `edgekd.latency.loops`; for operators that were never
+counted, class by class. Where no instruction of the kernel depends on the level, both levels share one line. The error
+per kernel goes to standard output: each fifth kernel predicted by a fit to the others.
 """
 
 import csv
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from kernel_table import LEVELS, TABLE, read
 from scipy.optimize import nnls
 
-TABLES = {"neon": "cortex-a53", "dotprod": "cortex-a76"}
-FEATURES = ("macs", "read", "written", "weights")
-MACS_PER_INSTRUCTION = {("neon", "fp32"): 4, ("dotprod", "fp32"): 4, ("neon", "int8"): 8, ("dotprod", "int8"): 16}
-"""Multiply-accumulates of one FMLA, SMULL/SMLAL or SDOT on 128-bit vectors, by their definition."""
-FLOORED = {"conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "gemm", "matmul"}
-Rows = list[dict[str, str]]
+from edgekd.latency.costs import COUNTED
+from edgekd.latency.graph import NodeCost
+from edgekd.latency.loops import Level, Loops, flat, loops
+
+OUT = Path(__file__).parents[1] / "edgekd" / "latency" / "instructions.csv"
+SMALL = 5000.0
+"""Instructions beside which an error is not counted relative to the kernel alone."""
+FOLDS = 5
+ROUNDS, ODD = 4, 0.03
+"""The fit is repeated, and what was off by more than this share has less of a say."""
+Array = npt.NDArray[np.float64]
+Counted = list[tuple[Loops, dict[str, float]]]
 
 
 def main() -> None:
-    rows = list(csv.DictReader((Path(__file__).parent / "instructions.csv").open()))
-    print("# Instructions of ONNX Runtime 1.31.1 for aarch64 per multiply-accumulate, element read, element written,")
-    print("# weight read and node, at one thread; fitted by benchmarks/instruction_costs.py to counts under QEMU.")
-    for table, core in TABLES.items():
-        print(f"{table}:")
-        groups: dict[tuple[str, str], Rows] = defaultdict(list)
-        for row in rows:
-            if row["core"] == core or (row["core"] == "cortex-a76" and _shared(row)):
-                groups[row["precision"], row["operator"]].append(row)
-        for precision in ("fp32", "int8"):
-            print(f"  {precision}:")
-            for (_, operator), members in sorted(item for item in groups.items() if item[0][0] == precision):
-                costs = fit(members, f"{table} {precision} {operator}")
-                print(f"    {operator}: [{', '.join(f'{cost:.4g}' for cost in costs)}]")
+    counted = read(TABLE)
+    lines: list[list[str]] = []
+    for level, name, rows in grouped(counted):
+        kept = list(dict.fromkeys(loop for turns, _ in rows for loop in turns))
+        costs = {key: fit(rows, kept, key) for key in COUNTED}
+        for at, loop in enumerate(kept):
+            if any(costs[key][at] > 0 for key in COUNTED):
+                most = max(turns.get(loop, 0.0) for turns, _ in rows)
+                lines.append([level, name, loop, f"{most:.6g}", *(f"{costs[key][at]:.4g}" for key in COUNTED)])
+        report(f"{level or 'all'} {name}", rows, kept)
+    with OUT.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["level", "kernel", "loop", "most", *COUNTED])
+        writer.writerows(lines)
 
 
-def fit(rows: Rows, label: str) -> npt.NDArray[np.float64]:
-    """Return instructions per MAC, element read, element written, weight and node, all non-negative."""
-    features = np.array([[float(row[name]) for name in FEATURES] + [1.0] for row in rows])
-    counted = np.array([float(row["instructions"]) for row in rows])
-    times = np.array([float(row["nodes"]) for row in rows])
-    # A sum of products cannot take fewer instructions than its multiply-accumulates fill; the fit is of the rest.
-    table, precision, operator = label.split()
-    floor = 1 / MACS_PER_INSTRUCTION[table, precision] if operator in FLOORED else 0.0
-    counted = np.maximum(counted - floor * features[:, 0], 1.0)
-    weight = np.sqrt(times / np.abs(counted))
-    for _ in range(20):
-        costs, _ = nnls(features * weight[:, None], counted * weight)
-        fitted = features @ costs
-        weight = np.sqrt(times) / np.maximum(fitted, 1e4) ** 0.75
-    error = float((np.abs(fitted - counted) * times).sum() / ((counted + floor * features[:, 0]) * times).sum())
-    print(f"{label}: {len(rows)} operators, {100 * error:.0f} % mean error by instructions", file=sys.stderr)
-    costs[0] += floor
-    return np.asarray(costs, np.float64)
+def grouped(counted: list[tuple[NodeCost, dict[str, dict[str, float]]]]) -> list[tuple[str, str, Counted]]:
+    """Return level ("" for all), kernel and its rows, the stand-ins of the classes last."""
+    groups: dict[tuple[Level, str], Counted] = defaultdict(list)
+    for at, standing in enumerate((loops, lambda node, level: flat(node))):
+        for node, counts in counted:
+            for level in LEVELS:
+                name, turns = standing(node, level)
+                if at == 0 or (level, name) not in groups or groups[level, name][0][0].keys() == turns.keys():
+                    groups[level, name].append((turns, counts[level]))
+    found: list[tuple[str, str, Counted]] = []
+    for (level, name), rows in groups.items():
+        if not _same(groups.get(("neon", name), []), groups.get(("dotprod", name), [])):
+            found.append((level, name, rows))
+        elif level == "dotprod":
+            found.append(("", name, rows))
+    return found
 
 
-def _shared(row: dict[str, str]) -> bool:
-    """Kernels that do not use the dot product are the same at both levels, and were counted once."""
-    return row["precision"] == "fp32" or not row["operator"].startswith(("conv", "gemm", "matmul"))
+def _same(one: Counted, other: Counted) -> bool:
+    """Whether nearly all kernels take as much at both levels, in loops that turn as often."""
+    alike = [
+        turns == others and abs(counts["total"] - there["total"]) < 0.01 * counts["total"] + 2000
+        for (turns, counts), (others, there) in zip(one, other, strict=False)
+    ]
+    return len(one) == len(other) and sum(alike) >= 0.9 * len(alike)
+
+
+def fit(rows: Counted, kept: list[str], key: str) -> Array:
+    """Return the cost of one turn of every loop, none negative."""
+    turns = np.array([[one.get(loop, 0.0) for loop in kept] for one, _ in rows])
+    counts = np.array([count[key] for _, count in rows])
+    weight = 1 / (np.array([count["total"] for _, count in rows]) + SMALL)
+    scale = np.maximum((turns * weight[:, None]).max(axis=0), 1e-30)
+    costs = np.zeros(len(kept))
+    trust = np.ones(len(rows))
+    for _ in range(ROUNDS):
+        each = weight * trust
+        costs, _ = nnls(turns * each[:, None] / scale, counts * each, maxiter=1000)
+        trust = np.sqrt(1 / np.maximum(np.abs(turns / scale @ costs - counts) * weight / ODD, 1))
+    return np.asarray(costs / scale, np.float64)
+
+
+def report(label: str, rows: Counted, kept: list[str]) -> None:
+    """Print the relative errors of kernels that the fit did not see."""
+    if len(rows) < 2 * FOLDS:
+        print(f"{label}: {len(rows)} kernels")
+        return
+    errors = np.zeros(len(rows))
+    for fold in range(FOLDS):
+        costs = fit([row for at, row in enumerate(rows) if at % FOLDS != fold], kept, "total")
+        for at in range(fold, len(rows), FOLDS):
+            turns, count = rows[at]
+            predicted = sum(cost * turns.get(loop, 0.0) for loop, cost in zip(kept, costs, strict=True))
+            errors[at] = abs(predicted - count["total"]) / (count["total"] + SMALL)
+    middle, high = 100 * np.percentile(errors, (50, 90))
+    print(f"{label}: {len(rows)} kernels, error {middle:.1f} % median, {high:.1f} % at the ninetieth percentile")
 
 
 if __name__ == "__main__":

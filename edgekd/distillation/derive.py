@@ -18,7 +18,9 @@ from edgekd.formats.outputs import outputs_of
 from edgekd.formats.read import LoadedModel
 from edgekd.fronts.fronted import Fronts
 from edgekd.latency.graph import Precision, summarise
+from edgekd.latency.optimised import summarise_file
 from edgekd.latency.predictor import predict_summary
+from edgekd.latency.x86 import is_x86_profile
 from edgekd.students.build import build_student
 from edgekd.students.fit import Estimate, largest_that_fits
 from edgekd.students.student import Student
@@ -99,7 +101,7 @@ def _estimate(module: nn.Module, example: torch.Tensor, profile: DeviceProfile) 
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         path = Path(folder) / "student.onnx"
         export_onnx(module, example, path, max_opset=runtime.max_opset, max_ir=runtime.max_ir)
-        summary = summarise(read_onnx(path))
+        summary = summarise_file(path, arm=not is_x86_profile(profile))
     latencies = {
         precision: predict_summary(summary, profile, precision=precision).latency_ms for precision in _PRECISIONS
     }

@@ -1,63 +1,88 @@
-"""What a node costs a core: instructions to multiply and other instructions, by level of the instruction set."""
+"""What a node costs a core: instructions executed, by level of the instruction set."""
 
+import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
-
-import yaml
 
 from edgekd.latency.graph import NodeCost
+from edgekd.latency.loops import Level, flat, loops
 
-Level = Literal["neon", "dotprod"]
-"""`neon`: Armv8.0, int8 by widening multiplies. `dotprod`: Armv8.2 SDOT, also for x86 VNNI, which does as much."""
-
-_MULTIPLIES_PER_MAC: dict[tuple[Level, str], float] = {
-    ("neon", "fp32"): 1 / 4,
-    ("dotprod", "fp32"): 1 / 4,
-    ("neon", "int8"): 3 / 16,
-    ("dotprod", "int8"): 1 / 16,
-}
-"""128-bit instructions per multiply-accumulate: by their definition FMLA does 4, SDOT 16, and SMULL + SMLAL + SADALP
-together 16, the sequence of ONNX Runtime's NEON kernel."""
-_MULTIPLYING = frozenset(("conv_1x1", "conv_3x3", "conv_other", "conv_grouped", "gemm", "matmul", "recurrent"))
-_STANDS_FOR = {"recurrent": "gemm", "other": "activation"}
-"""Classes that were never counted take the costs of their likest."""
-UNCOUNTED = frozenset(_STANDS_FOR)
+_BEYOND = 16.0
+"""A loop that turns this many times more often than in any counted kernel is outside of what the costs were fitted to:
+a judgement. Far fewer turns are inside, because what a node takes without any is fitted too."""
+_UNKNOWN = "activation/fp32"
+"""What stands for operators of a class that was never counted."""
+COUNTED = ("total", "multiply", "loads", "stores")
 
 
 @dataclass(frozen=True)
 class Instructions:
-    """Instructions of one node, one thread: those that multiply and accumulate, and all others."""
+    """Instructions of one node, one thread: those that multiply and accumulate (FMLA and FMADD; in int8 SDOT, SMMLA,
+    SMULL, SMLAL), all others, and the loads and stores among these."""
 
     multiply: float
     other: float
+    loads: float = 0.0
+    stores: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All instructions."""
+        return self.multiply + self.other
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What one turn of a loop takes, in the order of COUNTED, and its most turns in any counted kernel."""
+
+    most: float
+    costs: tuple[float, ...]
 
 
 def instructions(node: NodeCost, level: Level) -> Instructions:
-    """Return what ONNX Runtime 1.31 executes for a node; an estimate, 1-2 % off for dense convolutions in float,
-    8-16 % in int8, 48 % for grouped ones in int8 and up to 90 % for activations there (mean errors printed by
-    benchmarks/instruction_costs.py)."""
-    precision = "int8" if node.precision == "int8" else "fp32"
-    if node.operator == "view":
-        return Instructions(0.0, 800.0)
-    kind = _STANDS_FOR.get(node.operator, node.operator)
-    table = _tables()[level]
-    cost = table[precision].get(kind) or table["fp32"][kind]
-    per_mac, per_read, per_written, per_weight, per_node = cost
-    total = (
-        per_mac * node.macs
-        + per_read * node.elements_read
-        + per_written * node.elements_written
-        + per_weight * node.weights
-        + per_node
-    )
-    multiply = _MULTIPLIES_PER_MAC[level, precision] * node.macs if node.operator in _MULTIPLYING else 0.0
-    return Instructions(multiply, max(total - multiply, 0.0))
+    """Return what ONNX Runtime 1.31 executes for a node; an estimate (benchmarks/predict_counts.py says how good)."""
+    return _priced(node, level)[0]
+
+
+def outside(nodes: Iterable[NodeCost], level: Level) -> float:
+    """Return the share of instructions, 0 to 1, in operators unlike all that the costs were fitted to: never counted,
+    of unknown size, or with far longer loops."""
+    total = unlike = 0.0
+    for node in nodes:
+        found, inside = _priced(node, level)
+        total += found.total
+        unlike += 0.0 if inside else found.total
+    return unlike / total if total else 0.0
+
+
+def _priced(node: NodeCost, level: Level) -> tuple[Instructions, bool]:
+    table = _table()
+    name, turns = loops(node, level)
+    known = table.get((level, name)) or table.get(("", name))
+    inside = known is not None and bool(node.extent)
+    if known is None:
+        name, turns = flat(node)
+        known = table.get((level, name)) or table.get(("", name)) or table["", _UNKNOWN]
+    sums = [0.0] * len(COUNTED)
+    for loop, times in turns.items():
+        # A loop that no counted kernel had turns for nothing: its cost is in the others.
+        if times and loop in known:
+            inside = inside and times <= _BEYOND * known[loop].most
+            for at, cost in enumerate(known[loop].costs):
+                sums[at] += cost * times
+    total, multiply, loads, stores = sums
+    multiply = min(multiply, total)
+    return Instructions(multiply, total - multiply, loads, stores), inside
 
 
 @cache
-def _tables() -> dict[str, dict[str, dict[str, list[float]]]]:
-    text = (Path(__file__).parent / "instructions.yaml").read_text(encoding="utf-8")
-    tables: dict[str, dict[str, dict[str, list[float]]]] = yaml.safe_load(text)
-    return tables
+def _table() -> dict[tuple[str, str], dict[str, _Loop]]:
+    """The costs by level ("" where the same code runs at every level) and kernel, then by loop."""
+    found: dict[tuple[str, str], dict[str, _Loop]] = {}
+    with (Path(__file__).parent / "instructions.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            costs = tuple(float(row[name]) for name in COUNTED)
+            found.setdefault((row["level"], row["kernel"]), {})[row["loop"]] = _Loop(float(row["most"]), costs)
+    return found

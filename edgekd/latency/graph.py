@@ -1,11 +1,12 @@
 """An ONNX graph as the predictor sees it: one cost record per operator that the runtime really executes."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from onnx import ModelProto, NodeProto
 
+from edgekd.latency.extent import ACTIVATIONS, Extent, extent
 from edgekd.latency.fusion import Folding, as_it_is, fold
 from edgekd.latency.memory import peak_activation_bytes
 from edgekd.latency.operators import classify, macs, weight_name
@@ -35,6 +36,7 @@ class NodeCost:
     elements_written: int
     type: str = ""
     """The ONNX operator; with "_outer" where it reduces all but the last dimension, which takes other kernels."""
+    extent: Extent = field(default_factory=dict, compare=False)
 
     @property
     def bytes_read(self) -> int:
@@ -103,7 +105,13 @@ def as_if(nodes: tuple[NodeCost, ...], precision: Precision) -> tuple[NodeCost, 
     """The same operators done in another precision; for int8, classes without an integer kernel stay as they are."""
     if precision != "int8":
         return tuple(replace(node, precision=precision) for node in nodes if node.operator != "quantize")
-    return tuple(replace(node, precision="int8") if node.operator in HAS_INTEGER_KERNEL else node for node in nodes)
+    return tuple(_as_integer(node) if node.operator in HAS_INTEGER_KERNEL else node for node in nodes)
+
+
+def _as_integer(node: NodeCost) -> NodeCost:
+    # Integer convolutions are done with the channels last; their activation is the range of their output.
+    extent = {**node.extent, "last": 1, "activation": 0} if "last" in node.extent else node.extent
+    return replace(node, precision="int8", extent=extent)
 
 
 def _title(node: NodeProto) -> str:
@@ -131,11 +139,25 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         weights=wiring.elements(second) if second in wiring.constants and macs(node, wiring) else 0,
         elements_read=elements_read,
         elements_written=elements_written,
-        type=_type(node, wiring),
+        type=_type(node, members, wiring),
+        extent=_extent(members, wiring, extent(node, wiring)),
     )
 
 
-def _type(node: NodeProto, wiring: Wiring) -> str:
+def _extent(members: list[int], wiring: Wiring, own: Extent) -> Extent:
+    """A node's sizes with what the nodes folded into it add."""
+    folded = {wiring.nodes[member].op_type for member in members[1:]}
+    more = {
+        "activation": own.get("activation") or max((ACTIVATIONS.get(name, 0) for name in folded), default=0),
+        "sum": own.get("sum") or int("Add" in folded),
+        "bias": own.get("bias") or int("BatchNormalization" in folded),
+    }
+    return {**own, **{name: size for name, size in more.items() if name in own}}
+
+
+def _type(node: NodeProto, members: list[int], wiring: Wiring) -> str:
+    if node.op_type == "Sigmoid" and len(members) > 1:
+        return "QuickGelu"
     if not node.op_type.startswith("Reduce"):
         return node.op_type
     before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))

@@ -5,6 +5,7 @@ The fusions are done by the runtime that is installed here, with the decisions o
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,8 @@ import onnxruntime
 
 from edgekd.errors import BadInput
 from edgekd.external_data import data_file
+from edgekd.formats.onnx_file import read_onnx
+from edgekd.latency.graph import GraphSummary, summarise
 from edgekd.onnx_graph import open_graph
 from edgekd.runtimes import in_one_line
 
@@ -21,15 +24,16 @@ _CPU = ["CPUExecutionProvider"]
 def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto:
     """Return the graph that the runtime executes for `model`, every tensor with its shape and type in `value_info`.
 
-    With `arm`, this machine takes the decisions of an Arm build, whatever it is. With `layout`, the data layout of this
-    machine's processor is chosen too (blocks of channels for float convolutions on x86, channels last for integer
-    ones), which says nothing about another architecture. Free dimensions count as one.
+    With `arm`, this machine takes the decisions of an Arm build, whatever it is. With `layout`, the processor's data
+    layout is chosen too: channels last for integer convolutions; blocks of channels for float ones on x86, which Arm
+    builds do not have. Free dimensions count as one.
 
     Raises:
         BadInput: ONNX Runtime does not load the file.
     """
     levels = onnxruntime.GraphOptimizationLevel
     options = _options(levels.ORT_ENABLE_ALL if layout else levels.ORT_ENABLE_EXTENDED)
+    options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
     if data_file(model).is_file():
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.data")
@@ -37,11 +41,22 @@ def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto
         written = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(written)
         try:
-            onnxruntime.InferenceSession(str(model), options, providers=_CPU)
+            left_out = {"NchwcTransformer"} if arm else None
+            onnxruntime.InferenceSession(str(model), options, providers=_CPU, disabled_optimizers=left_out)
             graph = onnx.load(written)
             return _with_shapes(graph)
         except Exception as error:  # whatever the runtime raises
             raise BadInput(f"{model.name}: ONNX Runtime does not load it: {in_one_line(str(error))}") from error
+
+
+def summarise_file(model: Path, *, arm: bool) -> GraphSummary:
+    """Return what `summarise` does for a file, its nodes being those that the runtime really executes.
+
+    Raises:
+        BadInput: ONNX Runtime does not load the file, or its work cannot be counted.
+    """
+    executed = summarise(optimise(model, arm=arm, layout=arm), optimised=True)
+    return replace(summarise(read_onnx(model)), nodes=executed.nodes)
 
 
 def _options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOptions:

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.errors import UsageError
-from edgekd.formats.onnx_file import read_onnx
-from edgekd.latency.graph import GraphSummary, summarise
+from edgekd.latency.graph import GraphSummary
+from edgekd.latency.optimised import summarise_file
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
+from edgekd.latency.x86 import is_x86_profile
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
@@ -41,15 +42,16 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     such a reason. Raises UsageError for an unknown device or impossible threads on one device, BadInput for a file
     that is not a model or whose work cannot be counted.
     """
-    summary = summarise(read_onnx(path))
     profiles, notes = (list_profiles(), ()) if target == "all" else _named(target)
+    by_arm = {arm: summarise_file(path, arm=arm) for arm in {not is_x86_profile(profile) for profile in profiles}}
+    summary = next(iter(by_arm.values()))
     notes += _not_counted(summary)
     for note in notes:
         log.info(note)
     found: list[Prediction] = []
     for profile in profiles:
         try:
-            found.append(predict_summary(summary, profile, threads=threads))
+            found.append(predict_summary(by_arm[not is_x86_profile(profile)], profile, threads=threads))
         except UsageError as error:
             if target != "all":
                 raise

@@ -14,8 +14,9 @@ from edgekd.errors import UsageError, did_you_mean
 from edgekd.figures import Number
 from edgekd.latency import conversion
 from edgekd.latency.conversion import LEVEL, Work, time_from_counts, weight_bytes
-from edgekd.latency.costs import UNCOUNTED, Level, instructions
+from edgekd.latency.costs import instructions, outside
 from edgekd.latency.graph import ITEM_BYTES, GraphSummary, NodeCost, Precision, as_if, summarise
+from edgekd.latency.loops import Level
 from edgekd.record import Record
 
 _RUNTIME_KIB, _PER_WEIGHT_BYTE, _PER_ACTIVATION_BYTE = 31445.0, 2.193, 3.59
@@ -29,9 +30,9 @@ class Prediction(Record):
     """An estimate for one device. Where the device cannot be estimated, `error` says why and the numbers are None.
 
     `distance` says how far the model lies from the measurements behind the rates: the natural logarithm of how many
-    times it is smaller or larger than theirs, or the share of time in operators that were never counted if that is
-    more, plus one where the model has loops, branches or tensors of unknown size. Zero is inside; the interval is
-    widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by operator class.
+    times it is smaller or larger than theirs, or the share of instructions in operators unlike the counted ones if
+    that is more, plus one where the model has loops, branches or tensors of unknown size. Zero is inside; the interval
+    is widened by 1 + distance / 4, a judgement. `by_operator` is milliseconds by operator class.
     """
 
     target: str
@@ -86,7 +87,7 @@ def predict_summary(
     by_operator: dict[str, float] = defaultdict(float)
     for work in works:
         by_operator[work.operator] += conversion.milliseconds(work, profile.latency, used)
-    distance = _distance(summary, by_operator, profile.latency)
+    distance = _distance(summary, nodes, profile.latency)
     return Prediction(
         target=profile.name,
         runtime=runtime,
@@ -128,13 +129,11 @@ def milliseconds(node: NodeCost, constants: LatencyConstants, threads: int) -> f
     return conversion.milliseconds(work_of(node, constants.level), constants, threads)
 
 
-def _distance(summary: GraphSummary, by_operator: dict[str, float], constants: LatencyConstants) -> float:
+def _distance(summary: GraphSummary, nodes: tuple[NodeCost, ...], constants: LatencyConstants) -> float:
     smallest, largest = (1e9 * bound for bound in constants.fitted_gmacs)
     macs = max(summary.macs, 1)
-    outside = max(math.log(smallest / macs), math.log(macs / largest), 0.0)
-    total = sum(by_operator.values())
-    uncounted = sum(time for name, time in by_operator.items() if name in UNCOUNTED)
-    return max(outside, uncounted / total if total > 0 else 0.0) + (1.0 if summary.hidden or summary.unsized else 0.0)
+    size = max(math.log(smallest / macs), math.log(macs / largest), 0.0)
+    return max(size, outside(nodes, constants.level)) + (1.0 if summary.hidden or summary.unsized else 0.0)
 
 
 def _memory(summary: GraphSummary, precision: Precision | None, place: str) -> Number:

@@ -10,7 +10,13 @@ from typing import Any
 
 import yaml
 
+from edgekd.device import DeviceProfile
 from edgekd.latency.graph import NodeCost
+
+
+def is_x86_profile(profile: DeviceProfile) -> bool:
+    """Whether a device has an x86 processor."""
+    return any(one.startswith(("x86", "avx")) for one in profile.isa)
 
 
 def nanoseconds(node: NodeCost) -> float:

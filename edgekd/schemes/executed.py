@@ -12,7 +12,7 @@ from edgekd.device import DeviceProfile
 from edgekd.latency.graph import NodeCost, Precision, summarise
 from edgekd.latency.optimised import optimise
 from edgekd.latency.predictor import milliseconds
-from edgekd.latency.x86 import nanoseconds, per_inference
+from edgekd.latency.x86 import is_x86_profile, nanoseconds, per_inference
 from edgekd.this_machine import is_x86
 
 PASSES = ("QuantizeLinear", "DequantizeLinear")
@@ -87,7 +87,7 @@ def execute(model: Path, profile: DeviceProfile, threads: int) -> Executed:
     x86 = is_x86_profile(profile)
     # Layout is this processor's: it stands for the device only where both are x86.
     layout = x86 and is_x86()
-    graph = optimise(model, arm=not x86, layout=layout)
+    graph = optimise(model, arm=not x86, layout=layout or not x86)
     names = [node.name for node in graph.graph.node]
     for at, node in enumerate(graph.graph.node):
         node.name = str(at)  # the runtime leaves some without a name, and some of one name
@@ -111,11 +111,6 @@ def price_on(profile: DeviceProfile, threads: int) -> Price:
     if is_x86_profile(profile):
         return nanoseconds
     return partial(_arm_nanoseconds, profile=profile, threads=threads)
-
-
-def is_x86_profile(profile: DeviceProfile) -> bool:
-    """Whether a device has an x86 processor."""
-    return any(one.startswith(("x86", "avx")) for one in profile.isa)
 
 
 def _names(values: Iterable[ValueInfoProto]) -> frozenset[str]:

@@ -9,8 +9,8 @@ import yaml
 
 import edgekd.latency.x86 as x86_module
 from edgekd.errors import BadInput
-from edgekd.latency.graph import NodeCost, summarise
-from edgekd.latency.optimised import optimise
+from edgekd.latency.graph import NodeCost, as_if, summarise
+from edgekd.latency.optimised import optimise, summarise_file
 from edgekd.latency.x86 import nanoseconds, per_inference
 
 small = runpy.run_path(str(Path(__file__).parent / "small_graphs.py"))
@@ -48,6 +48,24 @@ def test_what_is_optimised_already_is_not_folded_again(tmp_path: Path) -> None:
     graph.graph.output[0].name = "z"
     assert len(summarise(graph).nodes) == 1
     assert len(summarise(graph, optimised=True).nodes) == 2
+
+
+def test_a_file_is_summarised_as_an_arm_build_executes_it(tmp_path: Path) -> None:
+    path = saved(onnx.shape_inference.infer_shapes(quantized_convolution(activation=None)), tmp_path)
+    found = summarise_file(path, arm=True)
+    kinds = ["QuantizeLinear", "Transpose", "QLinearConv", "Transpose", "DequantizeLinear"]
+    assert [node.type for node in found.nodes] == kinds
+    assert found.nodes[2].extent["last"] == 1 and found.nodes[2].extent["outside"] == 8
+    raw = summarise(onnx.load(path))
+    assert (found.macs, found.params, found.operators) == (raw.macs, raw.params, raw.operators)
+
+
+def test_float_convolutions_keep_their_layout_on_arm(tmp_path: Path) -> None:
+    path = saved(onnx.shape_inference.infer_shapes(convolution(filters=32)), tmp_path)
+    (node,) = summarise_file(path, arm=True).nodes
+    assert node.type == "Conv" and node.extent["last"] == 0
+    (quantized,) = as_if((node,), "int8")
+    assert quantized.extent["last"] == 1 and node.extent["last"] == 0
 
 
 def test_a_file_that_does_not_load_is_bad_input(tmp_path: Path) -> None:
