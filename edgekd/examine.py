@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from edgekd.budget import CANONICAL_UNITS
 from edgekd.data.source import SplitName
@@ -16,8 +15,9 @@ from edgekd.data.split import Split, open_split
 from edgekd.device import DeviceProfile
 from edgekd.external_data import size_kib
 from edgekd.figures import Bench, Figures, Number
-from edgekd.latency.graph import summarise
-from edgekd.latency.predictor import Prediction, predict
+from edgekd.latency.optimised import summarise_file
+from edgekd.latency.predictor import Prediction, predict_summary
+from edgekd.latency.x86 import is_x86_profile
 from edgekd.places.timing import bench
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.runtimes import predict_batches
@@ -68,9 +68,8 @@ def examine(
 ) -> Examined:
     """Count, time and score one file; `timed` is what is timed in its place, mostly itself, `session` are options of
     the runtime, and `teacher` are the statistics that its drop of score is paired with."""
-    model = onnx.load(path, load_external_data=False)
-    summary = summarise(model)
-    estimate = predict(model, target.profile, runtime=runtime)
+    summary = summarise_file(path, arm=not is_x86_profile(target.profile))
+    estimate = predict_summary(summary, target.profile, runtime=runtime)
     here = bench(
         timed,
         runtime=runtime,
