@@ -1,5 +1,6 @@
 """An ONNX graph as the predictor sees it: one cost record per operator that the runtime really executes."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,7 +35,13 @@ class NodeCost:
     elements_read: int
     elements_written: int
     type: str = ""
-    """The ONNX operator; with "_outer" where it reduces all but the last dimension, which takes other kernels."""
+    """The ONNX operator, with what else decides its kernel: "_outer" where it reduces all but the last dimension,
+    "_nchwc" where it works on blocks of channels, "_rows" where it transposes whole rows and "_far" where it does so
+    with more than one dimension."""
+    fused: str = ""
+    """The activation that the operator does by the way."""
+    steps: int = 0
+    """Of what multiplies nothing: elements that a pool looks at, or rows that a transpose moves."""
 
     @property
     def bytes_read(self) -> int:
@@ -62,6 +69,11 @@ class GraphSummary:
     unsized: tuple[str, ...]
     weight_bytes: int
     activation_bytes: int
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that one inference goes through: weights and live activations."""
+        return self.weight_bytes + self.activation_bytes
 
     @property
     def precision(self) -> Precision:
@@ -132,14 +144,47 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         elements_read=elements_read,
         elements_written=elements_written,
         type=_type(node, wiring),
+        fused=next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "activation"), ""),
+        steps=_steps(node, kind, wiring),
     )
 
 
 def _type(node: NodeProto, wiring: Wiring) -> str:
+    if node.domain == "com.microsoft.nchwc" and not node.op_type.startswith("Reorder"):
+        return f"{node.op_type}_nchwc"
+    if node.op_type == "Transpose":
+        return f"Transpose{_turn(node, wiring.shapes.get(node.input[0], ()))}"
     if not node.op_type.startswith("Reduce"):
         return node.op_type
     before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))
     return f"{node.op_type}_outer" if before == after and before != (1,) else node.op_type
+
+
+def _turn(node: NodeProto, shape: tuple[int, ...]) -> str:
+    """What kind of transpose it is; dimensions of one do not count."""
+    order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+    real = [at for at in order if at < len(shape) and shape[at] > 1]
+    if len(real) < 2 or real[-1] == max(real):
+        return "_rows"
+    kept = sorted(real)
+    one_moved = any(kept[:at] + kept[at + 1 :] == [one for one in real if one != kept[at]] for at in range(len(kept)))
+    return "" if one_moved else "_far"
+
+
+def _steps(node: NodeProto, kind: str, wiring: Wiring) -> int:
+    if kind == "pool":
+        window = next((entry.ints for entry in node.attribute if entry.name == "kernel_shape"), ())
+        return math.prod(window) * wiring.elements(node.output[0])
+    if node.op_type == "Transpose":
+        shape = wiring.shapes.get(node.input[0], ())
+        order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+        row = 1
+        for last, moved in zip(range(len(shape) - 1, -1, -1), reversed(order), strict=False):
+            if last != moved:
+                break
+            row *= shape[last]
+        return wiring.elements(node.input[0]) // max(row, 1)
+    return 0
 
 
 def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:

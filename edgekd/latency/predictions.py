@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field
 
 from edgekd.device import DeviceProfile, list_profiles, resolve
-from edgekd.errors import UsageError
+from edgekd.errors import BadInput, UsageError
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import GraphSummary, summarise
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
+from edgekd.latency.x86_prediction import costs_of, is_x86_profile, priced
 from edgekd.record import Record
 
 log = logging.getLogger(__name__)
@@ -44,17 +45,22 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     summary = summarise(read_onnx(path))
     profiles, notes = (list_profiles(), ()) if target == "all" else _named(target)
     notes += _not_counted(summary)
-    for note in notes:
-        log.info(note)
     found: list[Prediction] = []
     for profile in profiles:
         try:
-            found.append(predict_summary(summary, profile, threads=threads))
-        except UsageError as error:
+            one = predict_summary(summary, profile, threads=threads)
+            if is_x86_profile(profile):
+                costs, note = costs_of(profile)
+                notes += (note,) if note else ()
+                one = priced(one, path, profile, costs=costs)
+            found.append(one)
+        except (BadInput, UsageError) as error:
             if target != "all":
                 raise
             used = threads or profile.latency.threads
             found.append(unknown(profile, "onnxruntime", used, summary.precision, str(error)))
+    for note in notes:
+        log.info(note)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Predictions(
         model=PredictedModel(sha256=digest, macs=summary.macs, params=summary.params),

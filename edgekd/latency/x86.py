@@ -1,9 +1,11 @@
-"""What an executed operator takes an x86 core with VNNI: for weighing int8 against float, not for latencies.
+"""What an executed operator takes an x86 core with VNNI: for weighing int8 against float, and for x86 devices on which
+nothing was timed.
 
 The table was fitted to models of one operator each (benchmarks/operator_costs.py), so it knows how float convolutions
 in blocks of channels compete with integer ones. Absolute figures are those of one machine.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ def nanoseconds(node: NodeCost) -> float:
     costs of their class, unknown classes those of activations."""
     table = _tables()
     own = table["int8"] if node.precision == "int8" else {}
-    keys = (f"{node.operator}/{node.type}", node.operator)
+    keys = (f"{node.operator}/{re.sub('_(nchwc|rows|far)$', '', node.type)}", node.operator)
     found = next((costs[key] for costs in (own, table["fp32"]) for key in keys if key in costs), None)
     per_mac, per_read, per_written, per_weight, per_node = found or table["fp32"]["activation"]
     kernel = (
@@ -34,6 +36,11 @@ def nanoseconds(node: NodeCost) -> float:
 def per_inference() -> float:
     """Return nanoseconds of one call of the runtime that no operator takes."""
     return float(_tables()["run"])
+
+
+def multiply_ns() -> float:
+    """Return nanoseconds of one float multiply-accumulate in a dense convolution."""
+    return float(_tables()["fp32"]["conv_3x3"][0])
 
 
 @cache

@@ -14,6 +14,7 @@ from edgekd.latency.graph import NodeCost, Precision, summarise
 from edgekd.latency.optimised import optimise
 from edgekd.latency.predictor import milliseconds
 from edgekd.latency.x86 import nanoseconds, per_inference
+from edgekd.latency.x86_prediction import is_x86_profile
 from edgekd.this_machine import is_x86
 
 PASSES = ("QuantizeLinear", "DequantizeLinear")
@@ -112,11 +113,6 @@ def price_on(profile: DeviceProfile, threads: int) -> Price:
     if is_x86_profile(profile):
         return nanoseconds
     return partial(_arm_nanoseconds, profile=profile, threads=threads)
-
-
-def is_x86_profile(profile: DeviceProfile) -> bool:
-    """Whether a device has an x86 processor."""
-    return any(one.startswith(("x86", "avx")) for one in profile.isa)
 
 
 def plain_name(name: str) -> str:

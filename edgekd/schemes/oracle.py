@@ -12,8 +12,9 @@ from pathlib import Path
 from edgekd.device import DeviceProfile
 from edgekd.errors import UsageError
 from edgekd.figures import Number
+from edgekd.latency.x86_prediction import is_x86_profile
 from edgekd.quantization import FusionVerdict
-from edgekd.schemes.executed import Executed, execute, is_x86_profile
+from edgekd.schemes.executed import Executed, execute
 from edgekd.schemes.faults import find_faults
 from edgekd.schemes.mend import WORTHWHILE, blocks_to_leave
 
