@@ -16,6 +16,7 @@ from edgekd.resources import data_folder
 
 RuntimeName = Literal["onnxruntime", "openvino"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -29,33 +30,56 @@ class RuntimeOnDevice(Record):
 
 
 class Rates(Record):
-    """How fast a device works in one precision: nanoseconds per instruction, all threads together.
+    """What instructions take in one precision: `edgekd.latency.conversion` says how the figures come together.
 
-    `multiply_ns` is for the instructions that multiply and accumulate, which spread over all threads; `other_ns` for
-    all others, which measurements show hardly gain from threads; `bandwidth_gb_s` is how fast weights stream in. `low`
-    and `high` are meant to bound the true latency, divided by the estimate, in nine of ten cases; a profile's source
-    of its rates says whether this band rests on errors of nets left out of the fit or on judgement.
+    `multiply_cycles` is the core cycles of an instruction that multiplies and accumulates, `other_cycles` those of any
+    other, on one core that has the memory to itself. `crowding_ns` is what the other cores cost an instruction of
+    weight one when all threads run. `low` and `high` are meant to bound the true latency, divided by the estimate, in
+    nine of ten cases; the source of the rates says whether that rests on errors of nets left out of the fit.
+    `carried_from` is the device whose figures these are, scaled, where the device's own runtime was not measured.
     """
 
-    multiply_ns: Positive
-    other_ns: Positive
-    bandwidth_gb_s: Positive
+    multiply_cycles: Positive
+    other_cycles: Positive
+    crowding_ns: NotNegative
     low: Annotated[float, Field(gt=0, le=1)]
     high: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    carried_from: str | None = None
 
 
 class LatencyConstants(Record):
-    """Constants of the predictor for one device at `threads` threads, each with the band of its error.
+    """Constants of the predictor for one device, which uses `threads` threads unless told otherwise.
 
-    `level` names the table of counted instructions, `fitted_gmacs` the range of model sizes among the measurements
-    behind the rates.
+    `level` names the table of counted instructions. `speeds_ghz` is the clock of each core that threads run on, fastest
+    first, a lesser core's times its share of the first one's work per cycle. `bandwidth_gb_s` is how fast weights
+    stream in. `fitted_gmacs` is the range of model sizes among the measurements behind the rates.
     """
 
     level: Literal["neon", "dotprod"]
     threads: Count
+    speeds_ghz: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    bandwidth_gb_s: Positive
     fp32: Rates
     int8: Rates
     fitted_gmacs: tuple[Positive, Positive]
+
+    @model_validator(mode="after")
+    def _every_thread_has_a_core(self) -> "LatencyConstants":
+        if self.threads > len(self.speeds_ghz):
+            raise ValueError(f"{self.threads} threads on {len(self.speeds_ghz)} cores; list a speed for each core")
+        return self
+
+
+class Checked(Record):
+    """A published latency beside what the profile says: `error` is predicted over published, less one, the net left
+    out of the fit where it took part in it. `threads` is None where the source does not say how many."""
+
+    net: str
+    precision: Literal["fp32", "int8"]
+    threads: Count | None
+    published_ms: Positive
+    error: Annotated[float, Field(gt=-1, allow_inf_nan=False)]
+    source: str
 
 
 class DeviceProfile(Record):
@@ -75,6 +99,7 @@ class DeviceProfile(Record):
     runtimes: dict[RuntimeName, RuntimeOnDevice]
     numerics: Numerics = Field(default_factory=lambda facts: numerics_for(facts.get("isa", ())))
     latency: LatencyConstants
+    checked: tuple[Checked, ...] = ()
     sources: dict[str, str]
 
     @model_validator(mode="after")
@@ -116,10 +141,17 @@ _ALIASES = {
     "rpi": "raspberry-pi-5",
     **dict.fromkeys(("pi5", "pi-5", "rpi5", "rpi-5"), "raspberry-pi-5"),
     **dict.fromkeys(("pi4", "pi-4", "rpi4", "rpi-4", "raspberry-pi-4b"), "raspberry-pi-4"),
-    **dict.fromkeys(("pi3", "pi-3", "rpi3", "rpi-3", "raspberry-pi-3", "raspberry-pi-3b"), "raspberry-pi-3b-plus"),
+    **dict.fromkeys(("pi3", "pi-3", "rpi3", "rpi-3", "raspberry-pi-3"), "raspberry-pi-3b-plus"),
     **dict.fromkeys(("pi-zero-2", "pi-zero-2-w", "rpi-zero-2", "raspberry-pi-zero-2"), "raspberry-pi-zero-2-w"),
     **dict.fromkeys(("rock-5b", "orange-pi-5"), "rk3588"),
     **dict.fromkeys(("rock-3c", "radxa-zero-3w"), "rk3566"),
+    "rock-3a": "rk3568",
+    **dict.fromkeys(("orange-pi-4", "nanopi-m4"), "rk3399"),
+    "orange-pi-zero-2": "allwinner-h616",
+    **dict.fromkeys(("khadas-vim3", "banana-pi-cm4"), "amlogic-a311d"),
+    "pixel-4": "snapdragon-855",
+    "pixel-6": "snapdragon-888",
+    **dict.fromkeys(("rb3-gen-2", "qcs6490"), "dragonwing-rb3-gen2"),
     **dict.fromkeys(("jetson", "orin-nano"), "jetson-orin-nano"),
     **dict.fromkeys(("n100", "alder-lake-n"), "intel-n100"),
     **dict.fromkeys(("android", "phone"), "android-mid-range"),
@@ -132,6 +164,12 @@ _FAMILIES = {
     "phone": "android-",
 }
 """Names that say less than a profile does, with what the alternatives' names begin with."""
+_32_BIT = frozenset(
+    {
+        *("raspberry-pi-3b-32-bit", "raspberry-pi-3b-32bit", "raspberry-pi-2", "raspberry-pi-1", "pi2", "pi-2"),
+        *("raspberry-pi-zero", "raspberry-pi-zero-w", "pi-zero", "pi-zero-w", "armv6", "armv7", "armhf"),
+    }
+)
 
 
 def load_profile(name: str) -> DeviceProfile:
@@ -162,6 +200,11 @@ def list_profiles() -> list[DeviceProfile]:
 def resolve(name: str) -> Resolved:
     """Return the profile that a user's word stands for, with a note where another was chosen for it."""
     plain = name if _is_path(name) else re.sub(r"[ _]+", "-", name.strip().lower())
+    if plain in _32_BIT:
+        raise UsageError(
+            f"{plain} is a 32-bit system, for which ONNX Runtime publishes no library; on a Raspberry Pi 3 or newer "
+            "install a 64-bit system and take that board's name."
+        )
     if plain not in _ALIASES:
         return Resolved(load_profile(plain))
     profile = load_profile(_ALIASES[plain])

@@ -104,12 +104,13 @@ def _runtimes(cores: int) -> dict[RuntimeName, RuntimeOnDevice]:
 
 def _rough_constants(flags: frozenset[str], cores: int, clock: float) -> LatencyConstants:
     width = 4 if "avx512f" in flags else 2 if "avx2" in flags else 1
-    multiply = 1 / (2 * clock * width * cores)
     fast_int8 = bool(flags & {"asimddp", "avx512_vnni", "avx_vnni"})
-    rates = Rates(multiply_ns=multiply, other_ns=0.36 / (clock * width), bandwidth_gb_s=10.0, low=0.25, high=4.0)
+    rates = Rates(multiply_cycles=0.5 / width, other_cycles=0.36 / width, crowding_ns=0.1 / width, low=0.25, high=4.0)
     return LatencyConstants(
         level="dotprod" if fast_int8 else "neon",
         threads=cores,
+        speeds_ghz=(clock,) * cores,
+        bandwidth_gb_s=10.0,
         fp32=rates,
         int8=rates,
         fitted_gmacs=(0.1, 10.0),

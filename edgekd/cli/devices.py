@@ -7,9 +7,11 @@ Examples:
 """
 
 from collections.abc import Iterator
+from statistics import median
 
 import typer
 from rich.padding import Padding
+from rich.table import Table
 
 from edgekd.cli.tables import console, print_json, table
 from edgekd.device import DeviceProfile
@@ -38,28 +40,43 @@ def command(
     profiles = devices()
     if as_json:
         return print_json({"schema": 1, "devices": [p.model_dump(mode="json") for p in profiles]})
-    rows = table("device", "processor", "memory", "other names")
-    for column in rows.columns[1::2]:
-        column.justify = "left"
+    rows = table("device", "processor", "memory", "fp32 known from", "int8 known from", "other names")
+    for at in (1, 3, 4, 5):
+        rows.columns[at].justify = "left"
     for p in profiles:
         memory = quantity(p.memory_mib * 1024, "KiB")
-        rows.add_row(p.name, f"{p.cores}x {p.core}, {p.clock_ghz:g} GHz", memory, ", ".join(aliases_of(p.name)))
+        processor = f"{p.cores}x {p.core}, {p.clock_ghz:g} GHz"
+        rows.add_row(p.name, processor, memory, *_known_from(p), ", ".join(aliases_of(p.name)))
     out = console()
     out.print(rows)
     out.print("edgekd devices show NAME: its runtimes and numerics, and the source of every figure", soft_wrap=True)
+
+
+def _known_from(profile: DeviceProfile) -> Iterator[str]:
+    """What the estimates of either precision rest on: published figures, or those of another device, scaled."""
+    for precision, rates in (("fp32", profile.latency.fp32), ("int8", profile.latency.int8)):
+        errors = [abs(one.error) for one in profile.checked if one.precision == precision]
+        if errors:
+            yield f"{len(errors)} published, {median(errors):.0%} off"
+        else:
+            yield rates.carried_from or "a guess"
 
 
 def _show(profile: DeviceProfile, note: str | None) -> None:
     out = console()
     out.print(f"{profile.name}: {profile.title}" + (f"  ({note})" if note else ""))
     by_source: dict[str, list[tuple[str, str]]] = {}
-    for key, value in _flat(profile.model_dump(mode="json", exclude={"sources", "name", "title", "numerics"})):
+    shown = profile.model_dump(mode="json", exclude={"sources", "name", "title", "numerics", "checked"})
+    for key, value in _flat(shown):
         by_source.setdefault(profile.source_of(key), []).append((key, value))
     for source, rows in by_source.items():
         out.print()
         for key, value in rows:
-            out.print(f"{key:<22}{value}", style="bold")
+            out.print(f"{key:<24}{value}", style="bold")
         out.print(Padding(source, (0, 0, 0, 4), expand=False))
+    if profile.checked:
+        out.print("\nPublished latencies, and how far off the estimate is")
+        out.print(_checked(profile))
     out.print("\nWhat follows from these, and why")
     for one in profile.decisions():
         out.print()
@@ -67,15 +84,26 @@ def _show(profile: DeviceProfile, note: str | None) -> None:
         out.print(Padding(one.reason, (0, 0, 0, 4), expand=False))
 
 
+def _checked(profile: DeviceProfile) -> Table:
+    rows = table("network", "precision", "threads", "published", "estimate", "source")
+    for one in profile.checked:
+        threads = str(one.threads or "not stated")
+        rows.add_row(one.net, one.precision, threads, f"{one.published_ms:g} ms", f"{one.error:+.0%}", one.source)
+    return rows
+
+
 def _flat(values: dict[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys and values; the figures of one rate are one row."""
+    """Dotted keys and values; the figures of one rate are one row, without what is not said."""
     for key, value in values.items():
         if not isinstance(value, dict):
             yield f"{prefix}{key}", _plain(value)
         elif any(isinstance(inner, dict) for inner in value.values()):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+            yield (
+                f"{prefix}{key}",
+                ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items() if inner is not None),
+            )
 
 
 def _plain(value: object) -> str:

@@ -53,7 +53,7 @@ _DOMAINS = ("", "ai.onnx", "com.microsoft", "com.microsoft.nchwc")
 _CLASS_OF = {operator: kind for kind, names in _BY_OPERATOR.items() for operator in names.split()}
 _WEIGHT_AT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 """Position of the second factor among the inputs, where it is not 1."""
-_PRODUCTS = {
+PRODUCTS = {
     "MatMul",
     "Gemm",
     "FusedGemm",
@@ -64,7 +64,7 @@ _PRODUCTS = {
     "QLinearMatMul",
     "QGemm",
 }
-_CONVOLUTIONS = {"Conv", "FusedConv", "ConvInteger", "QLinearConv", "ConvTranspose"}
+CONVOLUTIONS = {"Conv", "FusedConv", "ConvInteger", "QLinearConv", "ConvTranspose"}
 INTEGER_OPERATORS = {
     "QLinearConv",
     "ConvInteger",
@@ -94,16 +94,21 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
     return default
 
 
+def class_of(operator: str) -> str:
+    """Return the class of an ONNX operator that is neither convolution nor product."""
+    return _CLASS_OF.get(operator, "other")
+
+
 def classify(node: NodeProto, wiring: Wiring) -> str:
     """Return the operator class of a node, one of CLASSES; "other" for what is not known here."""
     if node.domain not in _DOMAINS or not node.input:
         return "other"
-    if node.op_type in _CONVOLUTIONS:
+    if node.op_type in CONVOLUTIONS:
         return _convolution_class(node, wiring)
-    if node.op_type in _PRODUCTS or node.op_type == "Einsum":
+    if node.op_type in PRODUCTS or node.op_type == "Einsum":
         second = weight_name(node)
         return "gemm" if second in wiring.constants else "matmul"
-    return _CLASS_OF.get(node.op_type, "other")
+    return class_of(node.op_type)
 
 
 def weight_name(node: NodeProto) -> str:
@@ -190,8 +195,8 @@ def _quantized_lstm_macs(node: NodeProto, wiring: Wiring) -> int:
 
 
 _MACS: dict[str, Callable[[NodeProto, Wiring], int]] = {
-    **dict.fromkeys(_CONVOLUTIONS, _convolution_macs),
-    **dict.fromkeys(_PRODUCTS, _product_macs),
+    **dict.fromkeys(CONVOLUTIONS, _convolution_macs),
+    **dict.fromkeys(PRODUCTS, _product_macs),
     "Einsum": _einsum_macs,
     "LSTM": _recurrent_macs,
     "GRU": _recurrent_macs,

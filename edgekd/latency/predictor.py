@@ -1,11 +1,7 @@
 """Latency and memory of an ONNX graph on a device that is not here, from the graph and the device's profile alone.
 
-Each operator that the runtime would execute is turned into instructions (`edgekd.latency.costs`), those into time by
-the device's rates, and weights streamed from memory are added:
-
-    latency = sum over operators of  multiplies x multiply_ns + others x other_ns + weight bytes / bandwidth
-
-Multiplying instructions spread over all threads; all others hardly gain from threads, as published measurements show.
+Each operator that the runtime would execute is turned into instructions (`edgekd.latency.costs`), and those into time
+by the device's rates (`edgekd.latency.conversion`).
 """
 
 import math
@@ -13,18 +9,15 @@ from collections import defaultdict
 
 from onnx import ModelProto
 
-from edgekd.device import DeviceProfile, LatencyConstants, Rates
+from edgekd.device import DeviceProfile, LatencyConstants
 from edgekd.errors import UsageError, did_you_mean
 from edgekd.figures import Number
-from edgekd.latency.costs import UNCOUNTED, instructions
+from edgekd.latency import conversion
+from edgekd.latency.conversion import LEVEL, Work, time_from_counts, weight_bytes
+from edgekd.latency.costs import UNCOUNTED, Level, instructions
 from edgekd.latency.graph import ITEM_BYTES, GraphSummary, NodeCost, Precision, as_if, summarise
 from edgekd.record import Record
 
-_LEVEL = 0.9
-_FP16_WORST = 4.0
-"""ONNX Runtime's CPU provider casts fp16 to fp32 and back: no gain, and up to 4 times slower in published reports."""
-_OTHER_THREADS = 1.3
-"""The band widens by this much at a thread count other than the one the rates were fitted at."""
 _RUNTIME_KIB, _PER_WEIGHT_BYTE, _PER_ACTIVATION_BYTE = 31445.0, 2.193, 3.59
 """Peak resident KiB of a C program with ONNX Runtime 1.31.1 and one model: fitted to 22 networks on x86-64 Linux (file,
 parsed and packed weights; the arena's growth). The library alone takes 29 MiB; a Python interpreter is not included."""
@@ -89,10 +82,10 @@ def predict_summary(
     if runtime != "onnxruntime":
         reason = f"There are no measurements of {runtime} to estimate {profile.name} from; measure it there."
         return unknown(profile, runtime, used, said, reason)
-    by_node = [milliseconds(node, profile.latency, used) for node in nodes]
+    works = [work_of(node, profile.latency.level) for node in nodes]
     by_operator: dict[str, float] = defaultdict(float)
-    for node, time in zip(nodes, by_node, strict=True):
-        by_operator[node.operator] += time
+    for work in works:
+        by_operator[work.operator] += conversion.milliseconds(work, profile.latency, used)
     distance = _distance(summary, by_operator, profile.latency)
     return Prediction(
         target=profile.name,
@@ -100,7 +93,7 @@ def predict_summary(
         runtime_version=there[runtime].version,
         threads=used,
         precision=said,
-        latency_ms=_latency(nodes, by_node, profile, used, distance),
+        latency_ms=time_from_counts(works, profile, threads=used, widened=1 + distance / 4),
         peak_memory_kib=_memory(summary, precision, profile.name),
         distance=round(distance, 3),
         by_operator={name: round(time, 4) for name, time in sorted(by_operator.items(), key=lambda item: -item[1])},
@@ -123,38 +116,16 @@ def unknown(profile: DeviceProfile, runtime: str, threads: int, precision: Preci
     )
 
 
-def _rates(node: NodeCost, constants: LatencyConstants) -> Rates:
-    return constants.int8 if node.precision == "int8" else constants.fp32
+def work_of(node: NodeCost, level: Level) -> Work:
+    """Return the instructions that a node is expected to execute."""
+    count = instructions(node, level)
+    streamed = weight_bytes(node.weights, node.precision)
+    return Work(node.operator, node.precision, count.multiply, count.other, streamed)
 
 
 def milliseconds(node: NodeCost, constants: LatencyConstants, threads: int) -> float:
-    rates = _rates(node, constants)
-    count = instructions(node, constants.level)
-    compute = count.multiply * rates.multiply_ns * constants.threads / threads + count.other * rates.other_ns
-    # fp16 weights are cast to fp32 when the model is loaded.
-    streamed = node.weights * (1 if node.precision == "int8" else 4) / rates.bandwidth_gb_s
-    return (compute + streamed) * 1e-6
-
-
-def _latency(
-    nodes: tuple[NodeCost, ...], times: list[float], profile: DeviceProfile, threads: int, distance: float
-) -> Number:
-    constants = profile.latency
-    low = high = 0.0
-    for node, time in zip(nodes, times, strict=True):
-        rates = _rates(node, constants)
-        low += time * rates.low
-        high += time * rates.high * (_FP16_WORST if node.precision == "fp16" else 1.0)
-    widened = (1 + distance / 4) * (_OTHER_THREADS if threads != constants.threads else 1.0)
-    return Number(
-        value=round(sum(times), 4),
-        low=round(low / widened, 4),
-        high=round(high * widened, 4),
-        level=_LEVEL,
-        unit="ms",
-        word="estimated",
-        place=profile.name,
-    )
+    """Return what a node takes on a device."""
+    return conversion.milliseconds(work_of(node, constants.level), constants, threads)
 
 
 def _distance(summary: GraphSummary, by_operator: dict[str, float], constants: LatencyConstants) -> float:
@@ -176,7 +147,7 @@ def _memory(summary: GraphSummary, precision: Precision | None, place: str) -> N
         value=round(value, 1),
         low=round(_MEMORY_LOW * value, 1),
         high=round(_MEMORY_HIGH * value, 1),
-        level=_LEVEL,
+        level=LEVEL,
         unit="KiB",
         word="estimated",
         place=place,

@@ -127,9 +127,9 @@ def _carried_over(nodes: Sequence[NodeCost], profile: DeviceProfile) -> _Prices:
 
 
 def slower_than_here(rates: Rates, profile: DeviceProfile) -> float:
-    """How many times longer a device multiplies than the machine that the shipped prices were taken on; an instruction
-    of the profile's multiplies four floats, and its rates are those of all threads together."""
-    return rates.multiply_ns * profile.latency.threads / 4 / multiply_ns()
+    """How many times longer one core of a device takes than the machine that the shipped prices were taken on, by what
+    they multiply; an instruction of the profile's multiplies four floats."""
+    return rates.multiply_cycles / profile.latency.speeds_ghz[0] / 4 / multiply_ns()
 
 
 def _at_threads(node: NodeCost, time: float, threads: int) -> float:

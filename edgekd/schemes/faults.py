@@ -6,9 +6,10 @@ from pathlib import Path
 import onnx
 
 from edgekd.device import DeviceProfile
+from edgekd.latency.counted import plain_name
 from edgekd.latency.x86_prediction import is_x86_profile
 from edgekd.quantization import Fault
-from edgekd.schemes.executed import PASSES, Executed, plain_name
+from edgekd.schemes.executed import PASSES, Executed
 
 SMALLEST = 0.005
 """Share of the predicted cost below which what is left beside a node is not worth a word."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import onnx
 
+from edgekd.latency.counted import plain_name
 from edgekd.schemes.cut import cheapest
-from edgekd.schemes.executed import PASSES, Executed, plain_name
+from edgekd.schemes.executed import PASSES, Executed
 
 NEVER = float("inf")
 WORTHWHILE = 0.02

@@ -12,8 +12,10 @@ from onnx import helper
 from edgekd.device import load_profile
 from edgekd.errors import BadInput, UsageError
 from edgekd.latency import predict, predict_file
+from edgekd.latency.conversion import Work, time_from_counts
 from edgekd.latency.costs import instructions
 from edgekd.latency.graph import NodeCost, summarise
+from edgekd.latency.predictor import work_of
 
 small = runpy.run_path(str(Path(__file__).parent / "small_graphs.py"))
 convolution = small["convolution"]
@@ -44,13 +46,15 @@ def test_published_latencies_lie_inside_the_interval(target, model, milliseconds
 
 
 def test_int8_on_a_pi_5_at_one_thread_agrees_with_the_published_inception():
-    # 113.11 ms: Arm's model card, Inception v3 int8, ONNX Runtime on a Raspberry Pi 5. 5.713 G MACs of dense
-    # convolutions, 23.8 MB of weights; 704.5 M instructions counted, 357 M of them dot products.
+    # 113.11 ms: Arm's model card, Inception v3 int8, ONNX Runtime on a Raspberry Pi 5. 703.3 M instructions counted,
+    # 359.1 M of them dot products; 23.8 MB of weights at 10 GB/s.
     profile = load_profile("raspberry-pi-5")
     rates = profile.latency.int8
-    dot, other = 5.713e9 / 16, 704.5e6 - 5.713e9 / 16
-    one_thread = (dot * rates.multiply_ns * 4 + other * rates.other_ns + 23.8e6 / rates.bandwidth_gb_s) * 1e-6
-    assert one_thread * rates.low <= 113.11 <= one_thread * rates.high
+    alone = (359.1e6 * rates.multiply_cycles + 344.2e6 * rates.other_cycles) / 2.4e6 + 23.8 / 10
+    work = Work("conv_3x3", "int8", 359.1e6, 344.2e6, weight_bytes=23.8e6)
+    found = time_from_counts([work], profile, threads=1)
+    assert found.value == pytest.approx(alone, abs=1e-3)
+    assert found.value == pytest.approx(113.11, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_int8_pays_with_a_dot_product_and_hardly_without():
         return fp32 / int8
 
     assert 2.5 <= gain("raspberry-pi-5") <= 4.5
-    assert 0.9 <= gain("raspberry-pi-4") <= 1.6
+    assert 1.0 <= gain("raspberry-pi-4") <= 2.2
 
 
 @settings(max_examples=40, deadline=None)
@@ -112,12 +116,14 @@ def test_latency_is_the_sum_over_operators_and_grows_with_work():
     assert wide.latency_ms.word == "estimated" and wide.latency_ms.low < wide.latency_ms.value < wide.latency_ms.high
 
 
-def test_one_thread_multiplies_the_multiplies_by_four_and_widens_the_band():
+def test_one_thread_takes_longer_has_no_crowding_and_a_wider_band():
     profile = load_profile("raspberry-pi-5")
     model = convolution(channels=64, filters=64, size=28)
     four, one = (predict(model, profile, threads=n).latency_ms for n in (4, 1))
-    added = 28 * 28 * 64 * 64 * 9 / 4 * profile.latency.fp32.multiply_ns * 3e-6
-    assert one.value - four.value == pytest.approx(added, abs=2e-4)
+    (node,) = summarise(model).nodes
+    work = work_of(node, "dotprod")
+    crowding = work.other * profile.latency.fp32.crowding_ns * 1e-6
+    assert 4 * (four.value - crowding) == pytest.approx(one.value, rel=0.1)  # but for the weights, which stream
     assert one.high / one.value > four.high / four.value
 
 
