@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = [
     "__version__",
     "bench",
+    "calibrate",
     "compress",
     "devices",
     "distill",

@@ -12,6 +12,16 @@ def own_folder() -> Path:
     return config / "edgekd" / "devices"
 
 
+def own_profile_file(name: str) -> Path:
+    """The file of the user's own profile of that name; it need not exist."""
+    return own_folder() / f"{name}.yaml"
+
+
+def own_profile_files() -> dict[str, Path]:
+    """The user's own profiles by name."""
+    return {path.stem: path for path in sorted(own_folder().glob("*.yaml"))}
+
+
 def host_costs_file() -> Path:
     """Where `edgekd devices calibrate host` writes what operators take on this machine."""
     return own_folder() / "host.json"

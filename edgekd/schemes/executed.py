@@ -114,17 +114,6 @@ def price_on(profile: DeviceProfile, threads: int) -> Price:
     return partial(_arm_nanoseconds, profile=profile, threads=threads)
 
 
-<<<<<<< HEAD
-def plain_name(name: str) -> str:
-    """The name that a node had before the runtime's passes numbered it anew."""
-    return re.sub(r"(/duplicated|_token_\d+|_nchwc)+$", "", name)
-=======
-def is_x86_profile(profile: DeviceProfile) -> bool:
-    """Whether a device has an x86 processor."""
-    return any(one.startswith(("x86", "avx")) for one in profile.isa)
->>>>>>> truth
-
-
 def _names(values: Iterable[ValueInfoProto]) -> frozenset[str]:
     return frozenset(value.name for value in values)
 
