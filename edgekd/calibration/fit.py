@@ -61,34 +61,36 @@ def fit(rows: Sequence[Timed]) -> Tables:
 
 def fit_kind(rows: Sequence[Timed], *, corrected: bool = True) -> KindCosts:
     """Fit one kind: non-negative least squares of relative errors, then the residuals as a Gaussian process; twice, the
-    second time without what other processes have disturbed."""
-    costs = _fit_kind(rows, corrected)
-    nodes = [row.node for row in rows]
-    taken = np.maximum([row.ns for row in rows], _SHORTEST)
-    off = np.abs(np.log((kernel_ns(nodes, costs, _footprints(rows)) + COARSE) / (taken + COARSE)))
-    sound = [row for row, error in zip(rows, off, strict=True) if error <= max(_OUTLYING, 5 * float(np.median(off)))]
-    return costs if len(sound) == len(rows) else _fit_kind(sound, corrected)
+    second time without what lies off what all others say, because another process has disturbed it."""
+    corrected = corrected and len(rows) >= _FEWEST_POINTS
+    kept = rows[:: -(-len(rows) // _MOST_POINTS)] if corrected else rows
+    costs, errors = _fit_kind(kept, corrected)
+    limit = max(_OUTLYING, 5 * float(np.median(errors)))
+    sound = [row for row, error in zip(kept, errors, strict=True) if error <= limit]
+    return costs if len(sound) == len(kept) else _fit_kind(sound, corrected)[0]
 
 
-def _fit_kind(rows: Sequence[Timed], corrected: bool) -> KindCosts:
+def _fit_kind(rows: Sequence[Timed], corrected: bool) -> tuple[KindCosts, Matrix]:
+    """Return the costs and, for each row, the error of its logarithm by a fit that has not seen it, or the residual."""
     nodes = [row.node for row in rows]
     taken = np.maximum([row.ns for row in rows], _SHORTEST)
+    footprints = np.array([row.footprint for row in rows], np.float64)
     linear = non_negative(amounts(nodes) / (taken + COARSE)[:, None], taken / (taken + COARSE))
     a, b, c, d, e = (float(f"{one:.5g}") for one in linear)
-    rounded = KindCosts(linear=(a, b, c, d, e))
-    if not corrected or len(rows) < _FEWEST_POINTS:
-        return rounded
-    every = -(-len(rows) // _MOST_POINTS)
-    nodes, taken, footprints = nodes[::every], taken[::every], _footprints(rows)[::every]
-    residual = np.log((taken + COARSE) / (kernel_ns(nodes, rounded, footprints) + COARSE))
+    formula = KindCosts(linear=(a, b, c, d, e))
+    residual = np.log((taken + COARSE) / (kernel_ns(nodes, formula, footprints) + COARSE))
+    if not corrected:
+        return formula, np.abs(residual)
     places = np.round(logarithms(nodes, footprints), 3)
     noise = NOISE**2 + (COARSE / (taken + COARSE)) ** 2
-    pulls = np.linalg.solve(nearness(places, places) + np.diag(noise), residual)
-    return KindCosts(
-        linear=rounded.linear,
+    inverse = np.linalg.inv(nearness(places, places) + np.diag(noise))
+    pulls = inverse @ residual
+    costs = KindCosts(
+        linear=formula.linear,
         points=tuple((float(a), float(b), float(c), float(d), float(e)) for a, b, c, d, e in places),
         pulls=tuple(float(f"{one:.5g}") for one in pulls),
     )
+    return costs, np.abs(pulls / np.diag(inverse))
 
 
 def non_negative(matrix: Matrix, target: Matrix) -> Matrix:
@@ -110,23 +112,6 @@ def non_negative(matrix: Matrix, target: Matrix) -> Matrix:
                 best, least = np.zeros(matrix.shape[1]), error
                 best[chosen] = found / scale[chosen]
     return best
-
-
-def _footprints(rows: Sequence[Timed]) -> Matrix:
-    return np.array([row.footprint for row in rows], np.float64)
-
-
-def profiler_costs(graphs: Sequence[tuple[float, float, int, int]]) -> tuple[float, float]:
-    """Return nanoseconds that the profiler adds to each node, and to each for every tensor that it reads or writes,
-    whose shapes it takes down.
-
-    Args:
-        graphs: sum of the profiled nodes, CPU time without the profiler, nodes, and their inputs and outputs.
-    """
-    table = np.array(graphs, np.float64)
-    weight = 1 / table[:, 1]
-    found = non_negative(table[:, 2:] * weight[:, None], (table[:, 0] - table[:, 1]) * weight)
-    return float(found[0]), float(found[1])
 
 
 def _fused(rows: Iterable[Timed], table: dict[str, KindCosts]) -> dict[str, KindCosts]:

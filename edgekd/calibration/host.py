@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edgekd.calibration.fit import Timed, fit, profiler_costs
-from edgekd.calibration.networks import network
+from edgekd.calibration.fit import Timed, fit
+from edgekd.calibration.networks import KINDS, network
 from edgekd.calibration.node_times import Reference, graph_time, inference_time, node_times
 from edgekd.calibration.pairs import quantized
 from edgekd.device import Numerics
@@ -30,12 +30,17 @@ from edgekd.progress import Listener, Tick, silent
 from edgekd.this_machine import host_profile, is_x86
 from edgekd.workspace import write_atomic
 
-NETWORKS = 140
-_SECONDS = 0.15
+NETWORKS = 120
+_SECONDS = 0.2
 """For each graph, with and without the profiler, besides loading it."""
 _FOLDS = 5
-_NEIGHBOURS = 5
-"""Graphs whose reference times are taken together: one alone is as noisy as what it would correct."""
+_ENDS, _LEAST_ADDED, _MOST_ADDED = 7.0, 700.0, 4000.0
+"""The profiler takes as long for so many tensors as for an operator, at least and at most these nanoseconds."""
+_SHORTEST = 50.0
+"""Nanoseconds of an operator of which the profiler's own time leaves nothing."""
+_NEIGHBOURS = 11
+"""Graphs whose reference times are taken together, the least of them: clocks change slowly, and what another process
+adds to one is not what it adds to the graph beside it."""
 _SIGNS = Numerics(activations="uint8", per_channel=True, reduce_range=False)
 Row = dict[str, Any]
 """What is kept of one graph: "network", "precision", "reference" and "cpu" (without the profiler) in nanoseconds,
@@ -79,23 +84,10 @@ def costs_from(rows: Sequence[Row], run_ns: float) -> OperatorCosts:
         rows: what was timed.
         run_ns: nanoseconds of an inference that no operator takes.
     """
-    profile, usual = host_profile(), statistics.median(row["reference"] for row in rows)
-    speeds, (each, an_end) = _speeds(rows), profiler_costs([_sums(row, run_ns) for row in rows])
-    graphs = [
-        Graph(
-            row["network"],
-            row["cpu"] * speed,
-            [
-                Timed(
-                    NodeCost(**one["node"]),
-                    max(one["ns"] - each - an_end * one["ends"], 0.0) * speed,
-                    row["footprint"],
-                )
-                for one in row["nodes"]
-            ],
-        )
-        for row, speed in zip(rows, speeds, strict=True)
-    ]
+    profile = host_profile()
+    around = _least_references(rows)
+    usual = statistics.median(around)
+    graphs = [_graph(row, usual / one, run_ns) for row, one in zip(rows, around, strict=True)]
     whole = OperatorCosts(
         schema=1,
         processor=profile.soc,
@@ -120,30 +112,42 @@ def costs_from(rows: Sequence[Row], run_ns: float) -> OperatorCosts:
     )
 
 
-def _sums(row: Row, run_ns: float) -> tuple[float, float, int, int]:
+def _graph(row: Row, speed: float, run_ns: float) -> Graph:
+    """What was timed, brought to the usual speed and without what the profiler added: more for each tensor that an
+    operator reads or writes, whose shapes it takes down, and in all what the graph takes longer than without it."""
     nodes = row["nodes"]
-    ends = sum(one["ends"] for one in nodes)
-    return sum(one["ns"] for one in nodes), max(row["cpu"] - run_ns, 1.0), len(nodes), ends
+    shares = [1 + one["ends"] / _ENDS for one in nodes]
+    added = (sum(one["ns"] for one in nodes) - (row["cpu"] - run_ns)) / sum(shares)
+    added = min(max(added, _LEAST_ADDED), _MOST_ADDED)
+    timed = [
+        Timed(NodeCost(**one["node"]), max(one["ns"] - added * share, _SHORTEST) * speed, row["footprint"])
+        for one, share in zip(nodes, shares, strict=True)
+    ]
+    return Graph(row["network"], row["cpu"] * speed, timed)
 
 
 def _left_out(graphs: Sequence[Graph], fold: int, whole: OperatorCosts) -> list[float]:
     """Logarithms of measured over predicted time, of the networks of one fold by a fit to all others."""
-    costs = whole.model_copy(update=fit([t for one in graphs if one.network % _FOLDS != fold for t in one.nodes]))
+    costs = whole.model_copy(update=fit([t for one in graphs if _fold(one.network) != fold for t in one.nodes]))
     errors = []
     for one in graphs:
-        if one.network % _FOLDS == fold:
+        if _fold(one.network) == fold:
             nodes = [timed.node for timed in one.nodes]
             predicted = costs.run_ns + sum(nanoseconds_of(nodes, costs, footprint=one.nodes[0].footprint))
             errors.append(math.log(one.cpu_ns / predicted))
     return errors
 
 
-def _speeds(rows: Sequence[Row]) -> list[float]:
-    """By how much each graph's times are multiplied so that all are of the same machine at the same speed."""
-    taken = [row["reference"] for row in rows]
-    usual = statistics.median(taken)
+def _fold(number: int) -> int:
+    """The fold that a network is left out with; those of a kind are spread over all folds."""
+    return (number + number // len(KINDS)) % _FOLDS
+
+
+def _least_references(rows: Sequence[Row]) -> list[float]:
+    """The reference's time around each graph."""
     around = _NEIGHBOURS // 2
-    return [usual / statistics.median(taken[max(at - around, 0) : at + around + 1]) for at in range(len(taken))]
+    taken = [row["reference"] for row in rows]
+    return [min(taken[max(at - around, 0) : at + around + 1]) for at in range(len(taken))]
 
 
 def _gather(part: Path, networks: int, listen: Listener) -> list[Row]:

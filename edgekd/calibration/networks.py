@@ -8,8 +8,10 @@ import onnx
 from edgekd.calibration.blocks import ACTIVATIONS, MAP_BLOCKS, ROW_BLOCKS, Block, pointwise, pool
 from edgekd.calibration.draft import Draft
 
-_KINDS = (*MAP_BLOCKS, "inverted", "bottleneck", *ROW_BLOCKS, "mixed", "recurrent")
+KINDS = (*MAP_BLOCKS, "inverted", "bottleneck", *ROW_BLOCKS, "mixed", "recurrent")
+"""Kinds of network, in turn by number."""
 _MOST_MACS = 1.2e9
+_WIDEST = 640
 _LARGE = 0.4
 """Share of networks that are too large for a core's own cache."""
 
@@ -17,7 +19,7 @@ _LARGE = 0.4
 def network(seed: int) -> onnx.ModelProto:
     """Return the network of that number: the kinds of block in turn, with widths, depths and sizes of its own."""
     draw = Random(seed)
-    kind = _KINDS[seed % len(_KINDS)]
+    kind = KINDS[seed % len(KINDS)]
     while True:
         if kind == "recurrent":
             return _recurrent(draw)
@@ -28,9 +30,9 @@ def network(seed: int) -> onnx.ModelProto:
 
 def _maps(draw: Random, kind: str) -> tuple[Draft, str]:
     large = draw.random() < _LARGE
-    side = draw.choice((64, 96, 112, 128, 160, 192))
+    side = draw.choice((64, 96, 112) if large else (64, 96, 112, 128, 160, 192))
     activation = draw.choice(ACTIVATIONS[:-1])
-    width = draw.choice((40, 48, 64, 80, 96) if large else (8, 16, 24, 32, 40, 48))
+    width = draw.choice((64, 80, 96, 128) if large else (8, 16, 24, 32, 40, 48))
     kernel, stride = draw.choice(((3, 2), (3, 2), (7, 2), (5, 2), (4, 4)))
     draft = Draft((1, 3, side, side))
     x = draft.activation(draft.convolution("input", width, kernel, stride=stride), activation)
@@ -46,12 +48,16 @@ def _maps(draw: Random, kind: str) -> tuple[Draft, str]:
 
 
 def _down(draft: Draft, x: str, draw: Random, activation: str) -> str:
-    """Half the side, more channels: by a dense, a depthwise or a 2 x 2 convolution, or a pool."""
+    """Half the side, more channels: by a dense, grouped, depthwise or 2 x 2 convolution, or a pool."""
     width = draft.shapes[x][1]
-    wider = int(width * draw.choice((1, 1.5, 2, 2))) // 8 * 8
-    way = draw.choice(("dense", "depthwise", "depthwise", "patch", "pool"))
+    wider = min(int(width * draw.choice((1, 1.5, 2, 2))) // 8 * 8, _WIDEST)
+    way = draw.choice(("dense", "depthwise", "depthwise", "patch", "pool", "grouped"))
     if way == "dense":
         return draft.activation(draft.convolution(x, wider, 3, stride=2), activation)
+    if way == "grouped":
+        groups = width // draw.choice((4, 8)) if width % 8 == 0 else width // 4
+        x = draft.activation(draft.convolution(x, width, 3, stride=2, groups=groups), activation)
+        return pointwise(draft, x, wider, activation)
     if way == "patch":
         return draft.convolution(x, wider, 2, stride=2)
     if way == "depthwise":

@@ -16,11 +16,11 @@ from onnx import TensorProto, helper
 from edgekd.calibration.draft import Draft
 
 Feed = dict[str, npt.NDArray[np.float32]]
-_WARM, _FEWEST = 3, 16
+_WARM, _FEWEST = 5, 10
 
 
 def graph_time(graph: onnx.ModelProto, *, seconds: float) -> float:
-    """Return nanoseconds of process CPU time of one inference: the mean of the fastest quarter."""
+    """Return nanoseconds of process CPU time of one inference: the mean of the fastest tenth."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
     feed, taken = _feed(session), []
     for _ in range(_WARM):
@@ -30,12 +30,12 @@ def graph_time(graph: onnx.ModelProto, *, seconds: float) -> float:
         start = time.process_time_ns()
         session.run(None, feed)
         taken.append(time.process_time_ns() - start)
-    return statistics.mean(sorted(taken)[: len(taken) // 4])
+    return statistics.mean(sorted(taken)[: max(len(taken) // 10, 3)])
 
 
 def node_times(graph: onnx.ModelProto, *, seconds: float) -> dict[str, float]:
     """Run an optimised graph as it is for `seconds`, and return nanoseconds by node name: the mean of the fastest
-    quarter of the runs, because what is profiled is wall time, which slower runs have shared with other processes."""
+    tenth of the runs, because what is profiled is wall time, which slower runs have shared with other processes."""
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         options = _options()
         options.enable_profiling = True
@@ -55,7 +55,7 @@ def node_times(graph: onnx.ModelProto, *, seconds: float) -> dict[str, float]:
             taken[event["name"].removesuffix("_kernel_time")].append(event["dur"])
     # The profiler cuts to whole microseconds: half of one is missing on average.
     return {
-        name: 1e3 * (statistics.mean(sorted(all_[_WARM:])[: max(runs // 4, 3)]) + 0.5) for name, all_ in taken.items()
+        name: 1e3 * (statistics.mean(sorted(all_[_WARM:])[: max(runs // 10, 3)]) + 0.5) for name, all_ in taken.items()
     }
 
 
@@ -78,14 +78,14 @@ class Reference:
         self._session = onnxruntime.InferenceSession(self.model, _options(), providers=["CPUExecutionProvider"])
         self._feed = _feed(self._session)
 
-    def nanoseconds(self, *, runs: int = 12) -> float:
-        """Process CPU time of one run: the mean of the faster half."""
+    def nanoseconds(self, *, runs: int = 20) -> float:
+        """Process CPU time of one run: the mean of the three fastest."""
         taken = []
         for _ in range(runs):
             start = time.process_time_ns()
             self._session.run(None, self._feed)
             taken.append(time.process_time_ns() - start)
-        return statistics.mean(sorted(taken)[: runs // 2])
+        return statistics.mean(sorted(taken)[:3])
 
 
 def _cpu_time(model: bytes, *, repeats: int, runs: int) -> float:
