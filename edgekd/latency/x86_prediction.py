@@ -56,7 +56,9 @@ def priced(found: Prediction, model: Path, profile: DeviceProfile, *, costs: Ope
     by_operator: dict[str, float] = defaultdict(float)
     for node, time in zip(nodes, times, strict=True):
         by_operator[node.operator] += time / 1e6
-    distance = prices.unknown + (1.0 if found.distance and found.distance >= 1 and costs is not None else 0.0)
+    distance = prices.unknown + (1.0 if executed.hidden or executed.unsized else 0.0)
+    if costs is None:
+        distance = found.distance or 0.0
     wider = (1 + distance / 4) * (_OTHER_THREADS if found.threads > 1 else 1.0)
     value = (prices.fixed + sum(times)) / 1e6
     latency = Number(

@@ -1,11 +1,11 @@
 """Estimates for x86 devices: by the operators timed here where they were, and carried over where not."""
 
-import runpy
 from pathlib import Path
 
 import onnx
 import pytest
 
+from edgekd.calibration.draft import Draft
 from edgekd.device import load_profile
 from edgekd.errors import BadInput
 from edgekd.latency import predict_file
@@ -16,14 +16,15 @@ from edgekd.latency.x86 import multiply_ns, nanoseconds, per_inference
 from edgekd.own_profiles import host_costs_file
 from edgekd.this_machine import is_x86
 
-small = runpy.run_path(str(Path(__file__).parent / "small_graphs.py"))
 pytestmark = pytest.mark.skipif(not is_x86(), reason="host is priced by its operators on x86 machines only")
 
 
 @pytest.fixture
 def model(tmp_path) -> Path:
     path = tmp_path / "model.onnx"
-    onnx.save(small["convolution"](), path)
+    draft = Draft((1, 8, 10, 10))
+    draft.convolution("input", 16, 3)
+    onnx.save(draft.model(), path)
     return path
 
 
@@ -92,8 +93,8 @@ def test_the_n100_multiplies_so_much_slower(model):
     expected = slower * (sum(map(nanoseconds, nodes)) + per_inference()) / 1e6
     [one] = predict_file(model, target="intel-n100", threads=1).predictions
     assert slower > 1
-    assert one.latency_ms.value == pytest.approx(expected, rel=1e-3)
-    assert one.latency_ms.high / one.latency_ms.value == pytest.approx(rates.high, rel=0.2)
+    assert one.latency_ms.value == pytest.approx(expected, abs=1e-4)
+    assert one.latency_ms.high / one.latency_ms.value >= rates.high
 
 
 def test_a_calibration_that_is_none_is_refused(model):
