@@ -4,7 +4,7 @@
     python benchmarks/host.py --out build/host [--models build/unseen] [NAME...]
 
 The architectures are those of unseen.py; the calibration has seen none of them. Measured is process CPU time at one
-thread (the mean of the fastest quarter of the runs of a fresh process), the 10th percentile of wall time at two, and
+thread (the mean of the fastest tenth of the runs of a fresh process), the 10th percentile of wall time at two, and
 the peak resident set less that of the interpreter with numpy and the runtime just imported. A kernel of known work is
 timed before and after each, and tells how fast the machine was meanwhile compared with when it was calibrated; errors
 are given with that taken into account and without. What was measured is kept in OUT and not measured again.
@@ -84,7 +84,7 @@ def measure(model: Path, reference: Reference) -> Measured:
     wall = sorted(taken[2]["models"][0]["wall_ms"])
     memory = taken[1]["memory"]
     return Measured(
-        cpu_ms=statistics.mean(cpu[: max(len(cpu) // 4, 3)]),
+        cpu_ms=statistics.mean(cpu[: max(len(cpu) // 10, 3)]),
         two_threads_ms=wall[len(wall) // 10],
         reference_ns=min(before, reference.nanoseconds(runs=40)),
         import_kib=memory["import"],
