@@ -17,6 +17,7 @@ __all__ = [
     "__version__",
     "bench",
     "bench_table",
+    "calibrate",
     "compress",
     "devices",
     "distill",

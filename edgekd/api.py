@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
-from edgekd.device import DeviceProfile, list_profiles, resolve
+from edgekd.device import HOST, DeviceProfile, list_own_profiles, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.identify import KIND_NAMES, identify
@@ -32,6 +32,8 @@ from edgekd.verify import Verification
 from edgekd.verify import verify as verify_artifact
 
 if TYPE_CHECKING:
+    from edgekd.calibration.board import Calibrated
+    from edgekd.latency.operator_costs import OperatorCosts
     from edgekd.stages.distill import Distilled
     from edgekd.stages.export import Exports
     from edgekd.stages.quantize import Quantized
@@ -224,8 +226,29 @@ def gate(
 
 
 def devices() -> list[DeviceProfile]:
-    """Every device profile, this machine among them."""
-    return [*list_profiles(), resolve("host").profile]
+    """Every device profile, the user's own and this machine among them."""
+    return [*list_profiles(), *list_own_profiles(), resolve("host").profile]
+
+
+def calibrate(
+    name: str = "host", *, on: str | None = None, out: str | Path | None = None, listen: Listener = silent
+) -> "OperatorCosts | Calibrated":
+    """Time this machine's operators one by one ("host"), or run reference graphs on the place `on` and fit the rates of
+    a device's profile to them; write the result among the user's own profiles, or to `out`.
+
+    Raises:
+        UsageError: an unknown device or place, or a device without a place.
+        PlaceLost: the place went away.
+    """
+    if name == HOST and on in (None, "host"):
+        from edgekd.calibration.host import calibrate_host
+
+        return calibrate_host(out=_path(out), listen=listen)
+    if on is None:
+        raise UsageError(f"Say where {name[:60]} is: edgekd devices calibrate {name[:60]} --on ssh://USER@HOST")
+    from edgekd.calibration.board import calibrate_board
+
+    return calibrate_board(name, on=on, out=_path(out), listen=listen)
 
 
 def inspect(file: str | Path) -> Inspection:

@@ -1,5 +1,6 @@
 """Device profiles: what is known of a board, phone or machine, one YAML file each in `device_profiles/`."""
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.numerics import Decision, decide_integers, decide_runtime, numerics_for
 from edgekd.numerics import Numerics as Numerics
+from edgekd.own_profiles import own_profile_files
 from edgekd.record import Record
 from edgekd.resources import data_folder
 
+log = logging.getLogger(__name__)
+_MOST_BYTES = 2**18
 RuntimeName = Literal["onnxruntime", "openvino"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -186,7 +190,7 @@ def load_profile(name: str) -> DeviceProfile:
         if not path.is_file():
             raise UsageError(f"There is no device profile at {name!r}; `edgekd devices` lists the names that ship.")
         return _read(path)
-    files = _files()
+    files = {**own_profile_files(), **_files()}
     if name not in files:
         raise UsageError(f"There is no device {name[:60]!r}{did_you_mean(name, [*files, HOST])}")
     return _read(files[name])
@@ -195,6 +199,17 @@ def load_profile(name: str) -> DeviceProfile:
 def list_profiles() -> list[DeviceProfile]:
     """Return every profile that ships, by name; `host` is not among them."""
     return [_read(path) for _, path in sorted(_files().items())]
+
+
+def list_own_profiles() -> list[DeviceProfile]:
+    """Return the user's own profiles, by name; one that cannot be read is left out with a line in the log."""
+    found = []
+    for path in own_profile_files().values():
+        try:
+            found.append(_read(path))
+        except BadInput as error:
+            log.warning("%s", error)
+    return found
 
 
 def resolve(name: str) -> Resolved:
@@ -230,8 +245,10 @@ def _files() -> dict[str, Path]:
 
 def _read(path: Path) -> DeviceProfile:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise BadInput(f"{path.name}: this is larger than any device profile; mend or remove it.")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise BadInput(f"{path.name}{where}: this is not readable YAML; mend or remove it.") from error

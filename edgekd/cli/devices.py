@@ -1,12 +1,15 @@
-"""List device profiles, or show one with the source of every figure.
+"""List device profiles, show one with the source of every figure, or calibrate one.
 
 \b
 Examples:
   edgekd devices
   edgekd devices show raspberry-pi-4
+  edgekd devices calibrate host
+  edgekd devices calibrate raspberry-pi-4 --on ssh://pi@board
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import typer
@@ -20,16 +23,23 @@ from edgekd.rendering.text import quantity
 
 
 def command(
-    action: str = typer.Argument("list", help="list or show."),
-    name: str | None = typer.Argument(None, help="Device to show."),
+    action: str = typer.Argument("list", help="list, show or calibrate."),
+    name: str | None = typer.Argument(None, help="Device to show or calibrate."),
+    on: str | None = typer.Option(None, help="Where the device to calibrate is: ssh://USER@HOST, adb://SERIAL."),
+    out: Path | None = typer.Option(None, help="File of the calibration, instead of one among your own profiles."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
     as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
 ) -> None:
     """Print the profiles."""
     from edgekd.api import devices
     from edgekd.device import aliases_of, resolve
 
-    if action not in ("list", "show") or (action == "show") != (name is not None):
-        raise UsageError("Write `edgekd devices list`, or `edgekd devices show NAME`.")
+    if action not in ("list", "show", "calibrate") or (action != "list") != (name is not None):
+        raise UsageError("Write `edgekd devices list`, `... show NAME`, or `... calibrate NAME --on PLACE`.")
+    if action != "calibrate" and (on or out):
+        raise UsageError("--on and --out belong to `edgekd devices calibrate NAME`.")
+    if name is not None and action == "calibrate":
+        return _calibrate(name, on, out, quiet=quiet, as_json=as_json)
     if name is not None:
         resolved = resolve(name)
         if as_json:
@@ -47,9 +57,34 @@ def command(
         memory = quantity(p.memory_mib * 1024, "KiB")
         processor = f"{p.cores}x {p.core}, {p.clock_ghz:g} GHz"
         rows.add_row(p.name, processor, memory, *_known_from(p), ", ".join(aliases_of(p.name)))
-    out = console()
-    out.print(rows)
-    out.print("edgekd devices show NAME: its runtimes and numerics, and the source of every figure", soft_wrap=True)
+    console().print(rows)
+    console().print(
+        "edgekd devices show NAME: its runtimes and numerics, and the source of every figure", soft_wrap=True
+    )
+
+
+def _calibrate(name: str, on: str | None, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+    from edgekd.api import calibrate
+    from edgekd.calibration.board import Calibrated
+    from edgekd.cli.console import make_listener
+
+    found = calibrate(name, on=on, out=out, listen=make_listener(quiet=quiet, verbose=False))
+    if isinstance(found, Calibrated):
+        if as_json:
+            residuals = {"residuals": found.residuals, "file": str(found.file)}
+            return print_json({"schema": 1, **found.profile.model_dump(mode="json"), **residuals})
+        rows = table("reference graph", "measured over fitted")
+        for title, ratio in found.residuals.items():
+            rows.add_row(title, f"{ratio:.2f}")
+        console().print(rows)
+        return console().print(f"{found.profile.name}: {found.file}", soft_wrap=True, markup=False)
+    if as_json:
+        return print_json(found.model_dump(mode="json", by_alias=True, exclude={"fp32", "int8"}))
+    console().print(
+        f"{found.graphs} networks; left out of the fit they are off by a median of {found.median_error:.1%}, and nine "
+        f"of ten took {found.low:.2f} to {found.high:.2f} of what was predicted",
+        soft_wrap=True,
+    )
 
 
 def _known_from(profile: DeviceProfile) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """An ONNX graph as the predictor sees it: one cost record per operator that the runtime really executes."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -37,6 +38,18 @@ class NodeCost:
     type: str = ""
     """The ONNX operator; with "_outer" where it reduces all but the last dimension, which takes other kernels."""
     extent: Extent = field(default_factory=dict, compare=False)
+    variant: str = ""
+    """What else decides its kernel: "_nchwc" where it works on blocks of channels, "_rows" where it transposes whole
+    rows and "_far" where it does so with more than one dimension."""
+    fused: str = ""
+    """The activation that the operator does by the way."""
+    steps: int = 0
+    """Of what multiplies nothing: elements that a pool looks at, or rows that a transpose moves."""
+
+    @property
+    def kernel(self) -> str:
+        """What x86 machines price it by: class, operator and variant, as "data_movement/Transpose_rows"."""
+        return f"{self.operator}/{self.type}{self.variant}"
 
     @property
     def bytes_read(self) -> int:
@@ -64,6 +77,11 @@ class GraphSummary:
     unsized: tuple[str, ...]
     weight_bytes: int
     activation_bytes: int
+
+    @property
+    def footprint(self) -> int:
+        """Bytes that one inference goes through: weights and live activations."""
+        return self.weight_bytes + self.activation_bytes
 
     @property
     def precision(self) -> Precision:
@@ -140,6 +158,9 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         elements_read=elements_read,
         elements_written=elements_written,
         type=_type(node, members, wiring),
+        variant=_variant(node, wiring),
+        fused=next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "activation"), ""),
+        steps=_steps(node, kind, wiring),
         extent=_extent(members, wiring, extent(node, wiring)),
     )
 
@@ -155,6 +176,12 @@ def _extent(members: list[int], wiring: Wiring, own: Extent) -> Extent:
     return {**own, **{name: size for name, size in more.items() if name in own}}
 
 
+def _variant(node: NodeProto, wiring: Wiring) -> str:
+    if node.domain == "com.microsoft.nchwc" and not node.op_type.startswith("Reorder"):
+        return "_nchwc"
+    return _turn(node, wiring.shapes.get(node.input[0], ())) if node.op_type == "Transpose" else ""
+
+
 def _type(node: NodeProto, members: list[int], wiring: Wiring) -> str:
     if node.op_type == "Sigmoid" and len(members) > 1:
         return "QuickGelu"
@@ -162,6 +189,33 @@ def _type(node: NodeProto, members: list[int], wiring: Wiring) -> str:
         return node.op_type
     before, after = (wiring.shapes.get(name, ())[-1:] for name in (node.input[0], node.output[0]))
     return f"{node.op_type}_outer" if before == after and before != (1,) else node.op_type
+
+
+def _turn(node: NodeProto, shape: tuple[int, ...]) -> str:
+    """What kind of transpose it is; dimensions of one do not count."""
+    order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+    real = [at for at in order if at < len(shape) and shape[at] > 1]
+    if len(real) < 2 or real[-1] == max(real):
+        return "_rows"
+    kept = sorted(real)
+    one_moved = any(kept[:at] + kept[at + 1 :] == [one for one in real if one != kept[at]] for at in range(len(kept)))
+    return "" if one_moved else "_far"
+
+
+def _steps(node: NodeProto, kind: str, wiring: Wiring) -> int:
+    if kind == "pool":
+        window = next((entry.ints for entry in node.attribute if entry.name == "kernel_shape"), ())
+        return math.prod(window) * wiring.elements(node.output[0])
+    if node.op_type == "Transpose":
+        shape = wiring.shapes.get(node.input[0], ())
+        order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+        row = 1
+        for last, moved in zip(range(len(shape) - 1, -1, -1), reversed(order), strict=False):
+            if last != moved:
+                break
+            row *= shape[last]
+        return wiring.elements(node.input[0]) // max(row, 1)
+    return 0
 
 
 def _precision(at: int, wiring: Wiring, folding: Folding) -> Precision:

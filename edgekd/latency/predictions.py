@@ -7,11 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from edgekd.device import DeviceProfile, list_profiles, resolve
-from edgekd.errors import UsageError
+from edgekd.errors import BadInput, UsageError
 from edgekd.latency.graph import GraphSummary
 from edgekd.latency.optimised import summarise_file
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
 from edgekd.latency.x86 import is_x86_profile
+from edgekd.latency.x86_prediction import costs_of, priced
 from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
@@ -46,17 +47,22 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     by_arm = {arm: summarise_file(path, arm=arm) for arm in {not is_x86_profile(profile) for profile in profiles}}
     summary = next(iter(by_arm.values()))
     notes += _not_counted(summary)
-    for note in notes:
-        log.info(note)
     found: list[Prediction] = []
     for profile in profiles:
         try:
-            found.append(predict_summary(by_arm[not is_x86_profile(profile)], profile, threads=threads))
-        except UsageError as error:
+            one = predict_summary(by_arm[not is_x86_profile(profile)], profile, threads=threads)
+            if is_x86_profile(profile):
+                costs, note = costs_of(profile)
+                notes += (note,) if note else ()
+                one = priced(one, path, profile, costs=costs)
+            found.append(one)
+        except (BadInput, UsageError) as error:
             if target != "all":
                 raise
             used = threads or profile.latency.threads
             found.append(unknown(profile, "onnxruntime", used, summary.precision, str(error)))
+    for note in notes:
+        log.info(note)
     return Predictions(
         model=PredictedModel(sha256=file_sha256(path), macs=summary.macs, params=summary.params),
         predictions=tuple(found),

@@ -15,15 +15,14 @@ from edgekd.figures import Number
 from edgekd.latency import conversion
 from edgekd.latency.conversion import LEVEL, Work, time_from_counts, weight_bytes
 from edgekd.latency.costs import instructions, outside
-from edgekd.latency.graph import ITEM_BYTES, GraphSummary, NodeCost, Precision, as_if, summarise
+from edgekd.latency.graph import GraphSummary, NodeCost, Precision, as_if, summarise
 from edgekd.latency.loops import Level
+from edgekd.latency.resident import peak_resident_kib
 from edgekd.record import Record
 
-_RUNTIME_KIB, _PER_WEIGHT_BYTE, _PER_ACTIVATION_BYTE = 31445.0, 2.193, 3.59
-"""Peak resident KiB of a C program with ONNX Runtime 1.31.1 and one model: fitted to 22 networks on x86-64 Linux (file,
-parsed and packed weights; the arena's growth). The library alone takes 29 MiB; a Python interpreter is not included."""
-_MEMORY_LOW, _MEMORY_HIGH = 0.8, 1.45
-"""Measured over fitted peak of those 22 networks: 0.81 to 1.43."""
+_MEMORY_LOW, _MEMORY_HIGH = 0.85, 1.15
+"""Measured over predicted peak of networks left out of the fit, x86-64 (benchmarks/memory.py), and judgement: another
+system's allocator."""
 
 
 class Prediction(Record):
@@ -137,11 +136,7 @@ def _distance(summary: GraphSummary, nodes: tuple[NodeCost, ...], constants: Lat
 
 
 def _memory(summary: GraphSummary, precision: Precision | None, place: str) -> Number:
-    shrink = 1.0
-    if precision and precision != summary.precision:
-        shrink = ITEM_BYTES[precision] / ITEM_BYTES[summary.precision]
-    stored = shrink * (_PER_WEIGHT_BYTE * summary.weight_bytes + _PER_ACTIVATION_BYTE * summary.activation_bytes)
-    value = _RUNTIME_KIB + stored / 1024
+    value = peak_resident_kib(summary, precision)
     return Number(
         value=round(value, 1),
         low=round(_MEMORY_LOW * value, 1),

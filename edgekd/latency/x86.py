@@ -1,4 +1,5 @@
-"""What an executed operator takes an x86 core with VNNI: for weighing int8 against float, not for latencies.
+"""What an executed operator takes an x86 core with VNNI: for weighing int8 against float, and for x86 devices on which
+nothing was timed.
 
 The table was fitted to models of one operator each (benchmarks/operator_costs.py), so it knows how float convolutions
 in blocks of channels compete with integer ones. Absolute figures are those of one machine.
@@ -40,6 +41,11 @@ def nanoseconds(node: NodeCost) -> float:
 def per_inference() -> float:
     """Return nanoseconds of one call of the runtime that no operator takes."""
     return float(_tables()["run"])
+
+
+def multiply_ns() -> float:
+    """Return nanoseconds of one float multiply-accumulate in a dense convolution."""
+    return float(_tables()["fp32"]["conv_3x3"][0])
 
 
 @cache

@@ -1,0 +1,178 @@
+"""What `edgekd predict --target host` says of forty architectures, float and int8, beside what they take here.
+
+    edgekd devices calibrate host
+    python benchmarks/host.py --out build/host [--models build/unseen] [NAME...]
+
+The architectures are those of unseen.py; the calibration has seen none of them. Measured is process CPU time at one
+thread (the mean of the fastest tenth of the runs of a fresh process), the 10th percentile of wall time at two, and
+the peak resident set less that of the interpreter with numpy and the runtime just imported. A kernel of known work is
+timed before and after each, and tells how fast the machine was meanwhile compared with when it was calibrated; errors
+are given with that taken into account and without. What was measured is kept in OUT and not measured again.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import unseen
+
+from edgekd.calibration.node_times import Reference
+from edgekd.latency import predict_file
+from edgekd.latency.operator_costs import read_costs
+from edgekd.latency.predictor import Prediction
+from edgekd.own_profiles import host_costs_file
+from edgekd.places.process import run_program
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One file as it ran here; `reference_ns` is what the kernel of known work took around it."""
+
+    cpu_ms: float
+    two_threads_ms: float
+    reference_ns: float
+    import_kib: float
+    peak_kib: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="of unseen.py; default all")
+    parser.add_argument("--models", type=Path, default=Path("build/unseen"))
+    parser.add_argument("--out", type=Path, default=Path("build/host"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    speed, reference, rows = read_costs(host_costs_file()).reference_ns, Reference(), []
+    print(f"{'network':36} {'measured':>9} {'said':>9} {'error':>7} {'alone':>7}   peak MiB measured, said")
+    for name in arguments.names or unseen.SIDES:
+        for model in filter(None, unseen.export(name, arguments.models)):
+            kept = arguments.out / f"{model.stem}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(asdict(measure(model, reference))))
+            measured = Measured(**json.loads(kept.read_text()))
+            one, two = (predict_file(model, target="host", threads=threads).predictions[0] for threads in (1, 2))
+            row = Row(model.stem, measured, one, two, speed)
+            rows.append(row)
+            print(row.line(), flush=True)
+    for precision in ("fp32", "int8"):
+        summary(precision, [row for row in rows if row.is_int8 == (precision == "int8")])
+
+
+def measure(model: Path, reference: Reference) -> Measured:
+    """Run a file in fresh processes, at one thread and at two."""
+    taken = {}
+    before = reference.nanoseconds(runs=40)
+    for threads in (1, 2):
+        taken[threads] = run_program(
+            {
+                "models": [{"path": str(model.absolute()), "runtime": "onnxruntime", "session": {}}],
+                **{
+                    "threads": threads,
+                    "seed": 0,
+                    "warmup": 30,
+                    "min_runs": 40,
+                    "min_seconds": 2.0,
+                    "max_seconds": 10.0,
+                },
+            }
+        )
+    cpu = sorted(taken[1]["models"][0]["cpu_ms"])
+    wall = sorted(taken[2]["models"][0]["wall_ms"])
+    memory = taken[1]["memory"]
+    return Measured(
+        cpu_ms=statistics.mean(cpu[: max(len(cpu) // 10, 3)]),
+        two_threads_ms=wall[len(wall) // 10],
+        reference_ns=min(before, reference.nanoseconds(runs=40)),
+        import_kib=memory["import"],
+        peak_kib=memory["steady"],
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file: what was measured, what was predicted at one thread and at two, and the reference's usual time."""
+
+    name: str
+    measured: Measured
+    one: Prediction
+    two: Prediction
+    usual_ns: float
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the file is the quantized one."""
+        return self.name.endswith(".int8")
+
+    @property
+    def raw(self) -> float:
+        """Logarithm of predicted over measured CPU time."""
+        return math.log(_value(self.one) / self.measured.cpu_ms)
+
+    @property
+    def error(self) -> float:
+        """The same, had the machine been as fast as when it was calibrated."""
+        return self.raw + math.log(self.measured.reference_ns / self.usual_ns)
+
+    @property
+    def two_threads(self) -> float:
+        """Logarithm of predicted over measured wall time at two threads."""
+        return math.log(_value(self.two) / self.measured.two_threads_ms)
+
+    @property
+    def memory(self) -> tuple[float, float]:
+        """Measured and predicted peak in KiB of a process that had the runtime imported before."""
+        said = self.one.peak_memory_kib
+        assert said is not None
+        return self.measured.peak_kib - self.measured.import_kib, said.value
+
+    def line(self) -> str:
+        """The row as it is printed."""
+        measured, said = (kib / 1024 for kib in self.memory)
+        return (
+            f"{self.name:36} {self.measured.cpu_ms:9.3f} {_value(self.one):9.3f} {_percent(self.error):>7} "
+            f"{_percent(self.raw):>7}   {measured:6.1f} {said:6.1f} MiB"
+        )
+
+
+def summary(precision: str, rows: Sequence[Row]) -> None:
+    """Print shares, medians and the worst of one precision."""
+    if not rows:
+        return
+    for title, errors in (
+        ("CPU time", [row.error for row in rows]),
+        ("CPU time, the machine's speed not taken into account", [row.raw for row in rows]),
+        ("two threads", [row.two_threads for row in rows]),
+    ):
+        near = sum(abs(error) <= math.log(1.1) for error in errors)
+        middle = math.expm1(statistics.median(abs(error) for error in errors))
+        worst = max(rows, key=lambda row: abs(errors[rows.index(row)]))
+        print(
+            f"{precision}, {title}: {near} of {len(rows)} within 10 %, median {middle:.1%}, "
+            f"bias {_percent(statistics.median(errors))}, worst {worst.name} {_percent(errors[rows.index(worst)])}"
+        )
+    low = [row.one.latency_ms for row in rows if row.one.latency_ms]
+    inside = sum((one.low or 0) <= row.measured.cpu_ms <= (one.high or 0) for one, row in zip(low, rows, strict=True))
+    print(f"{precision}: measured inside the 90 % interval: {inside} of {len(rows)}")
+    pairs = [row.memory for row in rows]
+    held = sum(abs(said - measured) <= max(0.1 * measured, 5 * 1024) for measured, said in pairs)
+    off = [said / measured - 1 for measured, said in pairs]
+    print(
+        f"{precision}, peak memory: {held} of {len(rows)} within 10 % or 5 MiB, from {min(off):+.0%} to {max(off):+.0%}"
+    )
+
+
+def _value(one: Prediction) -> float:
+    assert one.latency_ms is not None
+    return one.latency_ms.value
+
+
+def _percent(logarithm: float) -> str:
+    return f"{math.expm1(logarithm):+.1%}"
+
+
+if __name__ == "__main__":
+    main()
