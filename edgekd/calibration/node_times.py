@@ -22,7 +22,7 @@ _WARM, _FEWEST = 5, 10
 def graph_time(graph: onnx.ModelProto, *, seconds: float) -> float:
     """Return nanoseconds of process CPU time of one inference: the mean of the fastest tenth."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
-    feed, taken = _feed(session), []
+    feed, taken = _feed(session), list[int]()
     for _ in range(_WARM):
         session.run(None, feed)
     end = time.perf_counter() + seconds
