@@ -20,7 +20,7 @@ from edgekd.latency.operator_costs import (
     nearness,
 )
 
-NOISE = 0.05
+NOISE = 0.12
 """Relative error of one timed operator."""
 _SHORTEST = 100.0
 """Nanoseconds; what is shorter drowns in the profiler's own."""

@@ -154,8 +154,8 @@ def _gather(part: Path, networks: int, listen: Listener) -> list[Row]:
     """Return what was timed, taking over what an earlier call has left in `part`."""
     made_from = {"networks": networks, "runtime": onnxruntime.__version__, "processor": host_profile().soc}
     rows = _taken_over(part, made_from)
-    if not rows:
-        part.write_text(json.dumps(made_from) + "\n", encoding="utf-8")
+    # Written anew, because a half line would spoil the first one after it.
+    part.write_text("".join(json.dumps(one) + "\n" for one in (made_from, *rows)), encoding="utf-8")
     done = {(row["network"], row["precision"]) for row in rows}
     total, started, fresh = 2 * networks, time.monotonic(), 0
     reference = Reference()

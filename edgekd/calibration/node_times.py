@@ -22,8 +22,7 @@ _WARM, _FEWEST = 5, 10
 def graph_time(graph: onnx.ModelProto, *, seconds: float) -> float:
     """Return nanoseconds of process CPU time of one inference: the mean of the fastest tenth."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
-    feed = _feed(session)
-    taken: list[int] = []
+    feed, taken = _feed(session), list[int]()
     for _ in range(_WARM):
         session.run(None, feed)
     end = time.perf_counter() + seconds
@@ -92,8 +91,7 @@ class Reference:
 def _cpu_time(model: bytes, *, repeats: int, runs: int) -> float:
     """Process CPU time of one inference in nanoseconds: the first quartile of `repeats` means over `runs`."""
     session = onnxruntime.InferenceSession(model, _options(), providers=["CPUExecutionProvider"])
-    feed = _feed(session)
-    taken: list[float] = []
+    feed, taken = _feed(session), []
     for _ in range(repeats):
         start = time.process_time_ns()
         for _ in range(runs):

@@ -57,10 +57,9 @@ def command(
         memory = quantity(p.memory_mib * 1024, "KiB")
         processor = f"{p.cores}x {p.core}, {p.clock_ghz:g} GHz"
         rows.add_row(p.name, processor, memory, *_known_from(p), ", ".join(aliases_of(p.name)))
-    console().print(rows)
-    console().print(
-        "edgekd devices show NAME: its runtimes and numerics, and the source of every figure", soft_wrap=True
-    )
+    screen = console()
+    screen.print(rows)
+    screen.print("edgekd devices show NAME: its runtimes and numerics, and the source of every figure", soft_wrap=True)
 
 
 def _calibrate(name: str, on: str | None, out: Path | None, *, quiet: bool, as_json: bool) -> None:
