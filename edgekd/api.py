@@ -23,6 +23,7 @@ from edgekd.gate import gate as gate_run
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
+from edgekd.places.emulated_work import counting
 from edgekd.progress import Listener, silent
 from edgekd.recipe import Recipe
 from edgekd.recipe_file import make_recipe
@@ -186,9 +187,15 @@ def bench_table(model: str | Path, *, on: Sequence[str], **options: Any) -> Benc
     return table_of(on, lambda place: bench(model, on=place, **options))
 
 
-def predict(model: str | Path, *, target: str = "all", threads: int | None = None) -> Predictions:
-    """Estimate latency and memory of an ONNX file, or of a run's artifact, on one device or all."""
-    return predict_file(_onnx_of(Path(model)), target=target, threads=threads)
+def predict(
+    model: str | Path, *, target: str = "all", threads: int | None = None, emulate: bool = False
+) -> Predictions:
+    """Estimate latency and memory of an ONNX file, or of a run's artifact, on one device or all.
+
+    With `emulate`, latency comes from the instructions that the device's own runtime executes under emulation.
+    """
+    path = _onnx_of(Path(model))
+    return predict_file(path, target=target, threads=threads, count=counting(path) if emulate else None)
 
 
 def report(run: str | Path) -> Report:

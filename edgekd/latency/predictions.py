@@ -1,6 +1,7 @@
 """The `predict` command: one ONNX file, one device or all of them."""
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from edgekd.device import DeviceProfile, list_profiles, resolve
 from edgekd.errors import BadInput, UsageError
+from edgekd.latency.conversion import Work
 from edgekd.latency.graph import GraphSummary
 from edgekd.latency.optimised import summarise_file
 from edgekd.latency.predictor import Prediction, predict_summary, unknown
@@ -17,6 +19,9 @@ from edgekd.record import Record
 from edgekd.workspace import file_sha256
 
 log = logging.getLogger(__name__)
+
+Count = Callable[[GraphSummary, DeviceProfile], Sequence[Work]]
+"""Counts what the summarised file executes on a device."""
 
 
 class PredictedModel(Record):
@@ -36,8 +41,11 @@ class Predictions(Record):
     notes: tuple[str, ...] = ()
 
 
-def predict_file(path: Path, *, target: str = "all", threads: int | None = None) -> Predictions:
-    """Estimate an ONNX file on one device, or on every device that a profile ships for ("all").
+def predict_file(
+    path: Path, *, target: str = "all", threads: int | None = None, count: Count | None = None
+) -> Predictions:
+    """Estimate an ONNX file on one device, or on every device that a profile ships for ("all"); with `count`, from the
+    instructions that it counts.
 
     With "all", a device that cannot be estimated has its reason in `error`; more threads than a device has cores are
     such a reason. Raises UsageError for an unknown device or impossible threads on one device, BadInput for a file
@@ -50,7 +58,9 @@ def predict_file(path: Path, *, target: str = "all", threads: int | None = None)
     found: list[Prediction] = []
     for profile in profiles:
         try:
-            one = predict_summary(by_arm[not is_x86_profile(profile)], profile, threads=threads)
+            nodes = by_arm[not is_x86_profile(profile)]
+            counted = count(nodes, profile) if count else None
+            one = predict_summary(nodes, profile, threads=threads, counted=counted)
             if is_x86_profile(profile):
                 costs, note = costs_of(profile)
                 notes += (note,) if note else ()

@@ -6,12 +6,13 @@ by the device's rates (`edgekd.latency.conversion`).
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 from onnx import ModelProto
 
 from edgekd.device import DeviceProfile, LatencyConstants
 from edgekd.errors import UsageError, did_you_mean
-from edgekd.figures import Number
+from edgekd.figures import Number, Word
 from edgekd.latency import conversion
 from edgekd.latency.conversion import LEVEL, Work, time_from_counts, weight_bytes
 from edgekd.latency.costs import instructions, outside
@@ -69,8 +70,10 @@ def predict_summary(
     runtime: str = "onnxruntime",
     threads: int | None = None,
     precision: Precision | None = None,
+    counted: Sequence[Work] | None = None,
 ) -> Prediction:
-    """As `predict`, for a graph that has been summarised already."""
+    """As `predict`, for a graph that has been summarised already; with `counted`, by instructions that were counted
+    under emulation instead of those expected."""
     there = {str(name): found for name, found in profile.runtimes.items()}
     if runtime not in there:
         raise UsageError(f"{profile.name} has no runtime {runtime!r}{did_you_mean(runtime, there)}.")
@@ -82,18 +85,19 @@ def predict_summary(
     if runtime != "onnxruntime":
         reason = f"There are no measurements of {runtime} to estimate {profile.name} from; measure it there."
         return unknown(profile, runtime, used, said, reason)
-    works = [work_of(node, profile.latency.level) for node in nodes]
+    works = [work_of(node, profile.latency.level) for node in nodes] if counted is None else counted
     by_operator: dict[str, float] = defaultdict(float)
     for work in works:
         by_operator[work.operator] += conversion.milliseconds(work, profile.latency, used)
-    distance = _distance(summary, nodes, profile.latency)
+    distance = _distance(summary, nodes if counted is None else (), profile.latency)
+    word: Word = "estimated" if counted is None else "emulated"
     return Prediction(
         target=profile.name,
         runtime=runtime,
         runtime_version=there[runtime].version,
         threads=used,
         precision=said,
-        latency_ms=time_from_counts(works, profile, threads=used, widened=1 + distance / 4),
+        latency_ms=time_from_counts(works, profile, threads=used, widened=1 + distance / 4, word=word),
         peak_memory_kib=_memory(summary, precision, profile.name),
         distance=round(distance, 3),
         by_operator={name: round(time, 4) for name, time in sorted(by_operator.items(), key=lambda item: -item[1])},
