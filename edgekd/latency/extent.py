@@ -25,7 +25,7 @@ def extent(node: NodeProto, wiring: Wiring) -> Extent:
     each, which is how far their inner loop gets, and `kind`, a number that tells kernels of one operator apart.
     """
     shapes = [wiring.shapes.get(name) for name in (*node.input, *node.output) if name]
-    if not node.input or not node.output or any(shape is None for shape in shapes):
+    if not any(node.input[:1]) or not any(node.output) or any(shape is None for shape in shapes):
         return {}
     if node.op_type in CONVOLUTIONS:
         return _convolution(node, wiring)
@@ -96,7 +96,8 @@ _PLAIN |= dict.fromkeys(("MatMul", "FusedMatMul", "Gemm", "FusedGemm"), 2)
 
 
 def _broadcast(node: NodeProto, wiring: Wiring, last: Shape) -> Extent:
-    """`kind`: 0 one input or inputs of one shape, 1 all others hold one number, 2 they are repeated."""
+    """`kind`: 0 one input, inputs of one shape or of shapes that have nothing to do with each other; 1 all others hold
+    one number; 2 they are repeated; 3 their elements are."""
     given = [wiring.shapes[name] for name in node.input if name]
     full = [shape for shape in given if math.prod(shape) == math.prod(last)]
     others = [shape for shape in given if math.prod(shape) != math.prod(last)]
@@ -108,6 +109,8 @@ def _broadcast(node: NodeProto, wiring: Wiring, last: Shape) -> Extent:
         return _runs(last, math.prod(last), 1)
     run, repeated = 1, None
     other = max(others, key=math.prod)
+    if len(other) > len(last):  # a table of places, as GatherND has one
+        return _runs(last, math.prod(last), 0)
     padded = (1,) * (len(last) - len(other)) + other
     for size, dim in zip(reversed(last), reversed(padded), strict=True):
         same = size == dim

@@ -87,3 +87,9 @@ def test_a_pool_and_a_reduction_are_told_by_their_rows():
 def test_a_shape_known_only_when_the_model_runs_is_not_made_up():
     node = helper.make_node("NonZero", ["x"], ["y"])
     assert extent(node, {"x": [2, 3]}) == {}
+
+
+def test_a_table_of_places_is_not_taken_for_a_factor():
+    node = helper.make_node("GatherND", ["x", "at"], ["y"])
+    found = extent(node, {"x": [1, 64]}, {"at": np.zeros((1, 1, 1, 64, 2), np.int64)})
+    assert found == {"pieces": 1, "run": 64, "kind": 0}
