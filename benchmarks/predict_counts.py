@@ -87,7 +87,7 @@ def _export(name: str, path: Path) -> None:
     torch.manual_seed(0)
     kind, _, plain = name.rpartition(":")
     side = NETS[name]
-    sized = {"img_size": side} if plain.startswith(("pit", "tiny_vit")) else {}
+    sized = {"img_size": side} if plain.startswith("pit") else {}
     module = torchvision.models.get_model(plain) if kind else timm.create_model(plain, **sized)
     export_onnx(module.eval(), torch.zeros(1, 3, side, side), path, max_opset=20, max_ir=10, output="logits")
 
