@@ -12,10 +12,9 @@ import onnx
 import onnxruntime
 
 from edgekd.errors import BadInput
-from edgekd.external_data import data_file
+from edgekd.external_data import PAGE, data_file, to_bytes
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import GraphSummary, summarise
-from edgekd.onnx_graph import open_graph
 from edgekd.runtimes import in_one_line
 
 _CPU = ["CPUExecutionProvider"]
@@ -26,7 +25,7 @@ def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto
 
     With `arm`, this machine takes the decisions of an Arm build, whatever it is. With `layout`, the processor's data
     layout is chosen too: channels last for integer convolutions; blocks of channels for float ones on x86, which Arm
-    builds do not have. Free dimensions count as one.
+    builds do not have. Free dimensions count as one. The weights of a model of two files are left out.
 
     Raises:
         BadInput: ONNX Runtime does not load the file.
@@ -37,14 +36,14 @@ def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto
     options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
     if data_file(model).is_file():
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.data")
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", str(PAGE))
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         written = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(written)
         try:
             left_out = {"NchwcTransformer"} if arm else None
             onnxruntime.InferenceSession(str(model), options, providers=_CPU, disabled_optimizers=left_out)
-            graph = onnx.load(written)
-            return _with_shapes(graph)
+            return _with_shapes(onnx.load(written, load_external_data=False), Path(folder))
         except Exception as error:  # whatever the runtime raises
             raise BadInput(f"{model.name}: ONNX Runtime does not load it: {in_one_line(str(error))}") from error
 
@@ -66,14 +65,17 @@ def _options(level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.SessionOp
     return options
 
 
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Add what the runtime knows of every tensor: onnx's own inference stops at the runtime's operators."""
+def _with_shapes(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """Add what the runtime knows of every tensor: onnx's own inference stops at the runtime's operators. Weights that
+    the runtime left in `folder` are read from there."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     told = {value.name for value in model.graph.output}
     inner = dict.fromkeys(name for node in model.graph.node for name in node.output if name and name not in told)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    session = open_graph(probe, _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL))
+    (folder / "probe.onnx").write_bytes(to_bytes(probe))
+    options = _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    session = onnxruntime.InferenceSession(str(folder / "probe.onnx"), options, providers=_CPU)
     del model.graph.value_info[:]
     for value in session.get_outputs():
         shape = [size if isinstance(size, int) else 1 for size in value.shape]
