@@ -53,9 +53,6 @@ def diagnose(target: str | None = None, *, on: str = PLACE, install: bool = Fals
     Of an emulated core it is looked at what emulating it takes; with `install`, what is missing is fetched first.
     Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
 
-    With `on`, an emulated core, look instead at what emulating it takes; with `install`, fetch what is missing first.
-    Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
-
     Raises:
         UsageError: an unknown target, or a place that is none, has no Python, or that nothing is installed for.
         PlaceLost: a place that cannot be reached, or something that cannot be fetched.

@@ -15,7 +15,6 @@ from edgekd.runtimes import in_one_line
 from edgekd.workspace import file_sha256
 
 _LIMIT_SECONDS = 600
-_DEBIAN = "http://deb.debian.org/debian"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _C_LIBRARY = {"libc6", "libgcc-s1", "gcc-12-base"}
 """An older C library cannot be loaded by a newer system's loader, and a newer one does as well."""
@@ -100,7 +99,7 @@ def _private(folder: Path, release: str) -> list[str]:
     state = {"Dir::State::Lists": folder / "lists", "Dir::Cache": folder / "cache", "Debug::NoLocking": 1}
     if release:
         sources = folder / "sources.list"
-        sources.write_text(f"deb [signed-by={_KEYRING}] {_DEBIAN} {release} main\n", encoding="ascii")
+        sources.write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {release} main\n", encoding="utf-8")
         state |= {
             "Dir::Etc::SourceList": sources,
             "Dir::Etc::SourceParts": "/dev/null",
@@ -109,6 +108,16 @@ def _private(folder: Path, release: str) -> list[str]:
     options = [word for key, value in state.items() for word in ("-o", f"{key}={value}")]
     _run(["apt-get", *options, "update"], "apt-get update")
     return options
+
+
+def _mirror() -> str:
+    """Where this system takes its packages from: not its updates, which other releases have elsewhere."""
+    told = _start(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"])
+    sources = [line.split() for line in told.stdout.splitlines()]
+    mirrors = [words[0] for words in sources if len(words) == 2 and words[1].isalnum()]
+    if not mirrors:
+        raise PlaceLost("apt is set up with no package source; add one, or install qemu-user with plugins.")
+    return mirrors[0]
 
 
 def _run(command: list[str], name: str, *, folder: Path | None = None) -> None:

@@ -109,6 +109,18 @@ def test_a_release_whose_qemu_has_plugins_is_taken_where_the_own_has_none(
     assert find_qemu() == qemu
 
 
+def test_another_release_is_taken_from_where_this_system_takes_its_packages(empty_cache: Path, tmp_path: Path) -> None:
+    script(
+        tmp_path / "apt-get",
+        "echo 'http://mirror.invalid/updates/ stable-updates'",
+        "echo 'http://mirror.invalid/ stable'",
+    )
+    assert fetch._mirror() == "http://mirror.invalid/"
+    script(tmp_path / "apt-get", "true")
+    with pytest.raises(PlaceLost, match="no package source"):
+        fetch._mirror()
+
+
 @pytest.mark.slow
 def test_without_a_network_the_sentence_has_the_clients_own_words(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
