@@ -282,7 +282,8 @@ def verify(artifact: str | Path) -> Verification:
 
 
 def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> Diagnosis:
-    """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs."""
+    """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs, or a
+    board without Python."""
     return diagnose(target, on=on, install=install)
 
 

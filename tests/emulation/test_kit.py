@@ -19,7 +19,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with nothing in it, on a machine without QEMU, apt or compilers."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("edgekd.emulation.kit._SYSTEM_LIBRARIES", tmp_path / "usr/aarch64-linux-gnu/lib")
+    monkeypatch.setattr("edgekd.emulation.libraries._SYSTEM", tmp_path / "usr/aarch64-linux-gnu/lib")
     return tmp_path / "cache"
 
 
