@@ -27,7 +27,7 @@ from edgekd.places.timing import bench, compare
 pytestmark = pytest.mark.slow
 
 QUICK: dict[str, Any] = {"min_runs": 10, "min_seconds": 0.0}
-TOOLS = ("cat", "mkdir", "mktemp", "rm", "sh", "test")
+TOOLS = ("cat", "chmod", "df", "mkdir", "mktemp", "rm", "sh", "test", "uname")
 """All that a board must have besides Python."""
 Chain = Callable[..., Path]
 
