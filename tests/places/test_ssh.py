@@ -196,12 +196,20 @@ def test_a_python_without_onnxruntime(sshd, matmul_chain: Chain, tmp_path: Path)
     )
 
 
-def test_no_python_at_all(sshd, matmul_chain: Chain) -> None:
-    board = sshd()
+@pytest.mark.skipif(os.uname().machine == "aarch64", reason="a program in C would be sent here")
+def test_without_python_or_its_packages_only_aarch64_will_do(sshd, matmul_chain: Chain, tmp_path: Path) -> None:
+    board, model = sshd(), matmul_chain("model", count=1)
+    other = f"; what does without Python is for aarch64 alone, and this is '{os.uname().machine}'"
     with pytest.raises(
-        UsageError, match=r"there is no 'python3' there; install Python 3\.10 or newer with onnxruntime"
+        UsageError, match=rf"there is no 'python3' there; install Python 3\.10 or newer with onnxruntime.*{other}"
     ):
-        bench(matmul_chain("model", count=1), on=board.place)
+        bench(model, on=board.place)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    bare = board.folder / "bin" / "python3"
+    bare.write_text(f'#!/bin/sh\nexec {tmp_path}/bare/bin/python "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(UsageError, match=rf"no onnxruntime and no numpy; .* python3 -m pip install .*{other}"):
+        bench(model, on=board.place)
     assert list(board.temporary.iterdir()) == []
 
 
