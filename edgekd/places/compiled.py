@@ -50,10 +50,10 @@ def conditions_of(place: Place, files: Path) -> dict[str, float]:
     """Return the present state of a place, as the program there tells it. Raises EdgekdError where it does not run."""
     done = _run(place, command(place.put(files)))
     if done.code:
+        said = in_one_line(done.stderr.strip().rpartition("\n")[2])
         raise EdgekdError(
-            f"{place.name}: the benchmark program does not run there "
-            f"({in_one_line(done.stderr.strip().rpartition(chr(10))[2])}); if TMPDIR there allows no programs, set "
-            "another, or install Python with onnxruntime."
+            f"{place.name}: the benchmark program does not run there (exit code {done.code}, {said}); where the TMPDIR "
+            "there allows no programs, set another, or install Python with onnxruntime."
         )
     return dict(json.loads(done.stdout))
 
