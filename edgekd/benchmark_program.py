@@ -76,7 +76,6 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Sessio
     onnxruntime.set_default_logger_severity(3)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
-    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = 3
     settings.enable_cpu_mem_arena, settings.enable_mem_pattern, entries = onnxruntime_options(options)
     for key, value in entries.items():
@@ -152,8 +151,7 @@ def peak_kib() -> float:
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             return next(float(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform == "darwin" else float(peak)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
 def conditions() -> dict[str, float]:
