@@ -1,17 +1,14 @@
 """The benchmark program in C, built for this machine, held against the one in Python."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from edgekd.benchmark_program import KEPT_SAMPLES, boot_id, conditions
@@ -24,26 +21,6 @@ from edgekd.places.process import run_program
 
 Chain = Callable[..., Path]
 LIMITS = {"warmup": 10, "min_runs": 6, "min_seconds": 0.0, "max_seconds": 20.0}
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program, and in `real` and `fake` a library each."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        reason = "no C compiler here: the benchmark program in C is not tried"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("program")
-    for name in ("real", "fake"):
-        (folder / name).mkdir()
-    [library] = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
-    (folder / "real" / "libonnxruntime.so").symlink_to(library)
-    with resources.as_file(resources.files("edgekd.emulation") / "sources") as sources:
-        build = [compiler, "-O1", "-Wall", "-Werror", "-o", folder / "benchmark", sources / "benchmark.c", "-ldl"]
-        subprocess.run(build, check=True)
-    fake = Path(__file__).with_name("fake_runtime.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "fake" / "libonnxruntime.so", fake], check=True)
-    return folder
 
 
 @pytest.fixture
