@@ -1,5 +1,6 @@
 /* An ONNX Runtime that computes nothing and writes down what it is asked, a line each, to the file FAKE_LOG names.
- * A model whose name holds "refused" is refused, one that holds "slow" takes 20 ms a run. */
+ * A model whose name holds "refused" is refused, one that holds "slow" takes 20 ms a run, and
+ * one that holds "slower" a millisecond more each time. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +49,9 @@ static void *run(char *session, void *with, char **in, float **fed, size_t input
 {
     fprintf(said, "run %s %g\n", session, *fed[0]);
     fflush(said);
+    static int runs;
     if (strstr(session, "slow"))
-        usleep(20000);
+        usleep(strstr(session, "slower") ? 1000 * ++runs : 20000);
     return *made = names, NULL;
 }
 static void release(void *value) { (void)value; }

@@ -92,7 +92,7 @@ def test_warming_up_ends_when_steady_and_at_the_latest_after_so_many(run) -> Non
     _, result, asked = run(["slow"], warmup=50, min_runs=1)
     assert 10 <= result["models"][0]["warmup_runs"] < 50
     assert len([line for line in asked if line.startswith("run")]) == 2 + result["models"][0]["warmup_runs"]
-    assert run(["slow"], warmup=3, min_runs=1)[1]["models"][0]["warmup_runs"] == 3
+    assert run(["slower"], warmup=13, min_runs=1)[1]["models"][0]["warmup_runs"] == 13
 
 
 def test_timing_ends_at_the_limit_and_not_before_enough_seconds(run) -> None:

@@ -25,7 +25,7 @@ MemTotal:        3906252 kB
 MemAvailable:    3000000 kB
 
 edgekd: file /proc/self/status
-Cpus_allowed:\t3
+Cpus_allowed:\t1
 
 edgekd: file /sys/devices/system/cpu/cpu0/topology/core_id
 0
@@ -86,7 +86,7 @@ def test_else_the_program_in_c_does_and_it_is_said(place, here: Path, versions, 
 
 def test_what_a_board_s_files_say(place) -> None:
     facts = facts_of(place())
-    assert (facts["logical_cpus"], facts["usable_cores"], facts["cores"]) == (2, 2, 1)
+    assert (facts["logical_cpus"], facts["usable_cores"], facts["cores"]) == (2, 1, 1)
     assert facts["flags"] == ["asimd", "asimddp"] and facts["cpu"] == facts["architecture"] == "aarch64"
     assert (facts["memory_mib"], facts["memory_free_mib"], facts["disk_free_mib"]) == (3814, 2929, 976)
     assert facts["governor"] is None and facts["kernel"] is None
