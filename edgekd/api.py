@@ -18,8 +18,9 @@ from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.identify import KIND_NAMES, identify
 from edgekd.formats.onnx_file import read_onnx
-from edgekd.gate import RESULTS, GateResult, read_report
+from edgekd.gate import RESULTS, read_report
 from edgekd.gate import gate as gate_run
+from edgekd.gate_result import GateResult
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of

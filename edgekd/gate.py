@@ -7,24 +7,14 @@ from pydantic import ValidationError
 
 from edgekd.budget import Budget, judge, load_time, verdict
 from edgekd.errors import BadInput
-from edgekd.record import Record
+from edgekd.gate_result import GateResult
 from edgekd.rendering.junit import render_junit
 from edgekd.rendering.markdown import budget_table, escape
 from edgekd.rendering.text import VERDICT_WORDS
-from edgekd.results import EXIT_CODES, BudgetOutcome, Report, Verdict
+from edgekd.results import EXIT_CODES, Report
 from edgekd.workspace import write_atomic
 
 RESULTS = Path("report") / "results.json"
-
-
-class GateResult(Record):
-    """What the gate decided about one run."""
-
-    verdict: Verdict
-    exit_code: int
-    target: str
-    run: str
-    outcomes: tuple[BudgetOutcome, ...]
 
 
 def gate(
@@ -62,7 +52,15 @@ def gate(
     if junit is not None:
         judged = {"budgets": outcomes, "verdict": found, "exit_code": EXIT_CODES[found]}
         _write(junit, render_junit(report.model_copy(update=judged)))
-    return GateResult(verdict=found, exit_code=EXIT_CODES[found], target=report.target, run=str(run), outcomes=outcomes)
+    return GateResult(
+        schema=1,
+        verdict=found,
+        exit_code=EXIT_CODES[found],
+        reason="",
+        target=report.target,
+        run=str(run),
+        outcomes=outcomes,
+    )
 
 
 def read_report(run: Path) -> Report:

@@ -5,20 +5,42 @@ import unicodedata
 from typing import Literal
 
 from edgekd.figures import Number
-from edgekd.results import BudgetOutcome, Verdict
+from edgekd.gate_result import ComparisonVerdict, GateVerdict
+from edgekd.results import BudgetOutcome
 from edgekd.units import KIBIBYTES, MILLISECONDS
 
 MISSING = "\u2013"
 LONGEST_NAME = 80
 
-VERDICT_WORDS: dict[Verdict, str] = {"pass": "Pass", "missed": "Missed", "inconclusive": "Inconclusive"}
+VERDICT_WORDS: dict[GateVerdict | ComparisonVerdict, str] = {
+    "pass": "Pass",
+    "missed": "Missed",
+    "regression": "Regression",
+    "improvement": "Improvement",
+    "inconclusive": "Inconclusive",
+}
 METRIC_TITLES = {
     "latency": "Latency, p95",
+    "latency_p50": "Latency, p50",
+    "latency_p99": "Latency, p99",
     "memory": "Peak memory",
     "size": "File size",
     "load": "Load time",
     "drop": "Drop of score",
 }
+COMPARISON_TITLES = {
+    "time": "Time here, CPU",
+    "instructions": "Instructions",
+    "score": "Score",
+    "size": "File size",
+    "macs": "MACs",
+    "arena": "Peak of activations",
+    "memory": "Peak memory",
+    "latency": "Latency",
+    "conversions": "Quantize and dequantize left",
+    "operators": "Operators executed",
+}
+"""What a build is compared with its baseline in."""
 MODEL_TITLES: dict[Literal["teacher", "control", "student", "shipped"], str] = {
     "teacher": "Teacher",
     "control": "Student alone (control)",
