@@ -42,9 +42,9 @@ class Budget(Record):
 def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
     """Read `latency=30ms`, `memory=64MiB`, `size=500KB`, `load=1s` or `drop=1%`.
 
-    `latency` means the 95th percentile, `latency_p50` and `latency_p99` others; `drop` is in absolute points of score, so
-    `1%` is 0.01. Units are required: us, ms, s; KiB, MiB, GiB (1024), KB, MB, GB (1000); %. Upper and lower case do not
-    matter. `latency=60ms@raspberry-pi-4` is for that device alone.
+    `latency` means the 95th percentile, `latency_p50` and `latency_p99` others; `drop` is in absolute points of score,
+    so `1%` is 0.01. Units are required: us, ms, s; KiB, MiB, GiB (1024), KB, MB, GB (1000); %. Upper and lower case do
+    not matter. `latency=60ms@raspberry-pi-4` is for that device alone.
 
     Raises:
         UsageError: the metric, number or unit is none of these, or the limit makes no sense.

@@ -48,4 +48,6 @@ def _mend(content: bytes) -> str:
         return "write the run anew with edgekd compress."
     if version == __version__:
         return "write the run anew with edgekd compress."
-    return f"it was written by edgekd {str(version)[:40]!r}, and this is {__version__}: write the run anew with this one."
+    return (
+        f"it was written by edgekd {str(version)[:40]!r}, and this is {__version__}: write the run anew with this one."
+    )

@@ -1,4 +1,4 @@
-"""Whether two builds can be compared: another model or device is refused, a figure that means something else left out."""
+"""Whether two builds can be compared: another model or device is refused, a figure of another meaning left out."""
 
 from collections.abc import Mapping
 
@@ -11,8 +11,8 @@ from edgekd.regression.build import Build
 _MACHINE = ("cpu", "architecture", "logical_cpus")
 _OF_RUNTIME = ("memory", "latency", "conversions", "operators", "arena")
 _OTHER_MOMENT = (
-    "times taken at different moments decide nothing: name a run folder that holds its artifact, an artifact or an ONNX "
-    "file, and both are timed in turns"
+    "times taken at different moments decide nothing: name a run folder that holds its artifact, an artifact or an "
+    "ONNX file, and both are timed in turns"
 )
 
 
@@ -30,8 +30,8 @@ def refuse_another(baseline: Build, build: Build, *, retrained: bool) -> None:
         )
     if baseline.classes and build.classes and baseline.classes != build.classes:
         raise BadInput(
-            f"{baseline.name} is of another model: it has {_classes(baseline)}, {build.name} has {_classes(build)}; give "
-            "a baseline of the same model."
+            f"{baseline.name} is of another model: it has {_classes(baseline)}, {build.name} has {_classes(build)}; "
+            "give a baseline of the same model."
         )
     if baseline.model and build.model:
         before, now = (read_onnx(path) for path in (baseline.model, build.model))
