@@ -9,8 +9,6 @@ from edgekd.budget import Budget, judge, load_time, verdict
 from edgekd.errors import BadInput
 from edgekd.gate_result import GateResult
 from edgekd.rendering.junit import render_junit
-from edgekd.rendering.markdown import budget_table, escape
-from edgekd.rendering.text import VERDICT_WORDS
 from edgekd.results import EXIT_CODES, Report
 from edgekd.workspace import write_atomic
 
@@ -50,8 +48,7 @@ def gate(
     )
     found = verdict(outcomes)
     if junit is not None:
-        judged = {"budgets": outcomes, "verdict": found, "exit_code": EXIT_CODES[found]}
-        _write(junit, render_junit(report.model_copy(update=judged)))
+        _write(junit, render_junit(outcomes, target=report.target, subject=str(run), verdict=found))
     return GateResult(
         schema=1,
         verdict=found,
@@ -76,21 +73,6 @@ def read_report(run: Path) -> Report:
         raise BadInput(f"{file}: {_first(error)}; write the run anew with edgekd compress.") from None
     except OSError as error:
         raise BadInput(f"{file} cannot be read ({error.strerror}): check its permissions") from None
-
-
-def github_summary(result: GateResult) -> str:
-    """Return the verdict and its budgets in Markdown, for $GITHUB_STEP_SUMMARY. Foreign strings are escaped."""
-    head = f"## {VERDICT_WORDS[result.verdict]}: {escape(result.run)} on {escape(result.target)}\n"
-    return f"{head}\n{budget_table(result.outcomes)}"
-
-
-def append_summary(file: Path, result: GateResult) -> None:
-    """Add the verdict and its budgets to what a CI job shows of itself. Raises BadInput where that cannot be."""
-    try:
-        with file.open("a", encoding="utf-8") as summary:
-            summary.write(github_summary(result))
-    except OSError as error:
-        raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None
 
 
 def _first(error: ValidationError) -> str:

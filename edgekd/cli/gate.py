@@ -7,11 +7,15 @@ Examples:
 """
 
 import os
+import sys
 from pathlib import Path
 
 import typer
 
 from edgekd.cli.tables import budget_line, console, print_json
+from edgekd.errors import BadInput
+from edgekd.gate_result import GateResult
+from edgekd.rendering.github import annotations, summary
 from edgekd.rendering.text import clean
 
 
@@ -24,11 +28,9 @@ def command(
 ) -> None:
     """Print every budget with its figure, and exit 0, 1 or 5."""
     from edgekd.api import gate
-    from edgekd.gate import append_summary
 
     result = gate(run, budget=budget, allow_estimate=allow_estimate, junit=junit)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(Path(summary), result)
+    tell_github(result)
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=True))
     else:
@@ -38,3 +40,19 @@ def command(
         judged = f"{len(result.outcomes)} budget{'s' * (len(result.outcomes) != 1)}"
         out.print(f"{result.verdict}: {judged} on {clean(result.target)}")
     raise typer.Exit(result.exit_code)
+
+
+def tell_github(result: GateResult) -> None:
+    """In a job on GitHub, annotate the commit and add to the summary of the job.
+
+    The runner reads commands from stderr too, so stdout stays the result. Raises BadInput where the summary cannot be
+    written.
+    """
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stderr.write("".join(f"{line}\n" for line in annotations(result)))
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(file).open("a", encoding="utf-8") as job:
+                job.write(summary(result))
+        except OSError as error:
+            raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None
