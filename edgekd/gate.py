@@ -15,13 +15,11 @@ from edgekd.regression.baseline import How, compare_builds
 from edgekd.regression.build import Build, open_build
 from edgekd.regression.signals import figures_of_file
 from edgekd.rendering.junit import render_junit
-from edgekd.rendering.markdown import budget_table, escape
-from edgekd.rendering.text import VERDICT_WORDS
 from edgekd.results import BudgetOutcome
 from edgekd.results_file import RESULTS, first_fault, read_report
 from edgekd.workspace import write_atomic
 
-__all__ = ["RESULTS", "append_summary", "gate", "github_summary", "read_report"]
+__all__ = ["RESULTS", "gate", "read_report"]
 
 
 def gate(
@@ -78,9 +76,7 @@ def gate(
         baseline=compared,
     )
     if junit is not None:
-        if build.report is None:
-            raise UsageError("--junit needs a run; name a run folder or its results.json.")
-        _write(junit, render_junit(build.report.model_copy(update={"budgets": outcomes})))
+        _write(junit, render_junit(outcomes, compared, target=device, subject=str(run), verdict=found))
     return result
 
 
@@ -134,21 +130,6 @@ def _nothing_wrong(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None)
     if baseline is None:
         return met
     return f"{met}; nothing worse than the baseline in {len(baseline.comparisons)} figures"
-
-
-def github_summary(result: GateResult) -> str:
-    """Return the verdict and its budgets in Markdown, for $GITHUB_STEP_SUMMARY. Foreign strings are escaped."""
-    head = f"## {VERDICT_WORDS[result.verdict]}: {escape(result.run)} on {escape(result.target)}\n"
-    return f"{head}\n{budget_table(result.outcomes)}"
-
-
-def append_summary(file: Path, result: GateResult) -> None:
-    """Add the verdict and its budgets to what a CI job shows of itself. Raises BadInput where that cannot be."""
-    try:
-        with file.open("a", encoding="utf-8") as summary:
-            summary.write(github_summary(result))
-    except OSError as error:
-        raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from junitparser import JUnitXml
 
 from edgekd.errors import BadInput
-from edgekd.gate import gate, github_summary, read_report
+from edgekd.gate import gate, read_report
 from edgekd.results import Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "rendering" / "sample_report.py"))
@@ -127,13 +127,6 @@ def test_junit_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
         gate(run, junit=tmp_path / "file" / "gate.xml")
-
-
-def test_the_summary_names_verdict_figures_and_words(tmp_path: Path) -> None:
-    text = github_summary(gate(write_run(tmp_path / "run<b>", sample_with())))
-    assert text.startswith("## Inconclusive: ")
-    assert "19.4 ms [12.6, 26.2] estimated for raspberry-pi-4" in text
-    assert "<b>" not in text
 
 
 def test_gate_and_rendering_need_no_torch() -> None:

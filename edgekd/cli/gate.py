@@ -16,11 +16,15 @@ budget is missed or a regression confirmed; 5: not decided; 3: a baseline of ano
 """
 
 import os
+import sys
 from pathlib import Path
 
 import typer
 
 from edgekd.cli.tables import budget_line, console, print_comparisons, print_json
+from edgekd.errors import BadInput
+from edgekd.gate_result import GateResult
+from edgekd.rendering.github import annotations, summary
 from edgekd.rendering.text import clean
 
 
@@ -44,7 +48,6 @@ def command(
 ) -> None:
     """Print every budget and comparison with its figures, then the verdict, and exit 0, 1 or 5."""
     from edgekd.api import gate
-    from edgekd.gate import append_summary
 
     result = gate(
         run,
@@ -59,8 +62,7 @@ def command(
         allow_estimate=allow_estimate,
         junit=junit,
     )
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(Path(summary), result)
+    tell_github(result)
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=True))
         raise typer.Exit(result.exit_code)
@@ -71,3 +73,19 @@ def command(
         print_comparisons(out, result.baseline)
     out.print(f"{result.verdict}: {clean(result.reason, longest=300)}; on {clean(result.target)}", soft_wrap=True)
     raise typer.Exit(result.exit_code)
+
+
+def tell_github(result: GateResult) -> None:
+    """In a job on GitHub, annotate the commit and add to the summary of the job.
+
+    The runner reads commands from stderr too, so stdout stays the result. Raises BadInput where the summary cannot be
+    written.
+    """
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stderr.write("".join(f"{line}\n" for line in annotations(result)))
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(file).open("a", encoding="utf-8") as job:
+                job.write(summary(result))
+        except OSError as error:
+            raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None

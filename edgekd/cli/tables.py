@@ -11,10 +11,10 @@ from rich.text import Text
 from edgekd.figures import Number
 from edgekd.gate_result import Baseline
 from edgekd.rendering.columns import latency_columns, memory_column, score_column
+from edgekd.rendering.findings import change, comparison_title
 from edgekd.rendering.outline import compared
 from edgekd.rendering.text import (
     BRACKETS,
-    COMPARISON_TITLES,
     METRIC_TITLES,
     clean,
     count,
@@ -31,7 +31,8 @@ _COLOURS = {"pass": "green", "missed": "red", "inconclusive": "yellow"}
 
 def print_json(value: Any) -> None:
     """Exactly one JSON object on stdout."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    print(text.replace("##[", "#\\u0023["))  # the same JSON, but GitHub's runner obeys ##[COMMAND] anywhere in a line
 
 
 def console() -> Console:
@@ -94,22 +95,17 @@ def print_comparisons(out: Console, baseline: Baseline) -> None:
     for one in baseline.comparisons:
         only_warns = one.severity == "warn" and one.verdict not in ("pass", "improvement")
         verdict = f"{one.verdict}, warns" if only_warns else one.verdict
-        change = "" if one.change is None else f"{'+' if one.change.value > 0 else ''}{figure(one.change)}"
-        rows.add_row(_compared_title(one.metric), verdict, *_worded(one.baseline, one.now), change)
+        rows.add_row(comparison_title(one.metric), verdict, *_worded(one.baseline, one.now), change(one))
     if baseline.comparisons:
         out.print(rows)
     for one in baseline.comparisons:
         if one.reason:
-            out.print(f"{_compared_title(one.metric)}: {clean(one.reason, longest=300)}", soft_wrap=True)
+            out.print(f"{comparison_title(one.metric)}: {clean(one.reason, longest=300)}", soft_wrap=True)
     for metric, reason in baseline.left_out.items():
-        out.print(f"{_compared_title(metric)} left out: {clean(reason, longest=300)}", soft_wrap=True)
+        out.print(f"{comparison_title(metric)} left out: {clean(reason, longest=300)}", soft_wrap=True)
     for note in baseline.notes:
         out.print(clean(note, longest=300), soft_wrap=True)
     out.print()
-
-
-def _compared_title(metric: str) -> str:
-    return COMPARISON_TITLES.get(metric, clean(metric))
 
 
 def _worded(*numbers: Number | None) -> list[str]:

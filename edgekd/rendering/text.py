@@ -69,8 +69,9 @@ def clean(text: object, *, longest: int = LONGEST_NAME) -> str:
 
     Control, format (also right-to-left overrides), surrogate and unassigned characters become U+FFFD, which XML and
     terminals take; every run of white space becomes one space; more than `longest` characters end in an ellipsis.
+    `##[`, which GitHub's runner obeys anywhere in a line of output, is parted.
     """
-    whole = str(text)
+    whole = str(text).replace("##[", "## [")
     head = " ".join(whole[: 4 * longest].split())
     shown = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in head)
     return shown if len(shown) <= longest and len(whole) <= 4 * longest else shown[: longest - 1] + "…"

@@ -41,7 +41,9 @@ def test_not_a_number_is_written_and_not_scaled() -> None:
     assert quantity(float("inf"), "KiB") == "inf KiB"
 
 
-@pytest.mark.parametrize(("value", "text"), [(125_750_000, "126 M"), (853_018, "853 k"), (12, "12"), (1.5, "1.50"), (2e9, "2.00 G")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(125_750_000, "126 M"), (853_018, "853 k"), (12, "12"), (1.5, "1.50"), (2e9, "2.00 G")]
+)
 def test_counts(value: float, text: str) -> None:
     assert count(value) == text
 
