@@ -165,7 +165,7 @@ def _reason(verdict: Verdict, ratio: Number, *, seen: int | None, effect: float,
     if seen is None:
         return f"{said}: {seconds:.0f} s did not tell whether it is slower by {limit}; allow more time, or less load"
     if verdict == "regression":
-        return f"{said}: slower by more than {limit}, found in {seen} and again in {ratio.n - seen} fresh ones"
+        return f"{said}: surely slower, and by more than {limit}; {ratio.n - seen} fresh ones found it again"
     return f"{said}: {seen} found it slower by more than {limit}, and no fresh ones confirmed it within {seconds:.0f} s"
 
 
