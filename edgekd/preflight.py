@@ -34,6 +34,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
             architecture or the user's trust, or a student that needs data where there are none.
     """
     parse_budgets(plan.budget)
+    parse_budgets(plan.warn)
     scheme_names(plan.schemes)
     rung_names(plan.rungs)
     parse_seconds(plan.search_time, "--search-time")

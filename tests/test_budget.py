@@ -106,8 +106,11 @@ def test_one_metric_may_be_named_once() -> None:
     [
         (number(30.0, 29.0, 31.0, word="measured"), False, "pass"),
         (number(30.1, 29.0, 31.0, word="measured"), False, "missed"),
-        (number(29.9, word="emulated"), False, "pass"),
-        (number(30.1, word="emulated"), True, "missed"),
+        (number(29.9, 29.0, 29.9, word="emulated"), False, "inconclusive"),
+        (number(29.9, 29.0, 30.0, word="emulated"), True, "pass"),
+        (number(29.9, 29.0, 30.1, word="emulated"), True, "inconclusive"),
+        (number(30.2, 30.1, 30.3, word="emulated"), True, "missed"),
+        (number(30.1, word="emulated"), True, "inconclusive"),
         (number(10.0, 9.0, 11.0, word="estimated"), False, "inconclusive"),
         (number(90.0, 80.0, 99.0, word="estimated"), False, "inconclusive"),
         (number(10.0, 9.0, 30.0, word="estimated"), True, "pass"),
@@ -131,7 +134,7 @@ def test_latency_of_30_ms(actual: Number | None, allow_estimate: bool, expected:
     assert outcome.verdict == expected
     assert outcome.unit == "ms"
     spans = actual is not None and actual.high is not None and actual.high > 30.0
-    estimated = actual is not None and actual.word == "estimated"
+    estimated = actual is not None and actual.word != "measured"
     assert bool(outcome.reason) == (expected != "pass" or spans or estimated)
 
 

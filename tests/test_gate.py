@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from edgekd.budget import Budget, parse_budget
 from edgekd.errors import BadInput
 from edgekd.gate import gate, read_report
 from edgekd.results import Report
@@ -48,10 +47,10 @@ def test_stored_budgets_are_judged_anew_from_the_figures(tmp_path: Path) -> None
 
 def test_a_given_budget_wins_over_the_stored_one_for_its_metric(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", sample_with())
-    strict = gate(run, budgets=[parse_budget("drop=0.5%")], allow_estimate=True)
+    strict = gate(run, budget=["drop=0.5%"], allow_estimate=True)
     assert strict.verdict == "missed"  # the drop is 0.51 points
     assert [(o.metric, o.limit) for o in strict.outcomes] == [("latency", 30.0), ("drop", 0.005), ("size", 256.0)]
-    assert gate(run, budgets=[parse_budget("size=256KiB")], allow_estimate=True).exit_code == 1
+    assert gate(run, budget=["size=256KiB"], allow_estimate=True).exit_code == 1
     assert gate(run, allow_estimate=True).exit_code == 0
 
 
@@ -62,10 +61,10 @@ def test_estimates_count_where_the_run_was_told_so(tmp_path: Path) -> None:
 
 
 def test_load_time_of_the_host_decides_only_for_the_host(tmp_path: Path) -> None:
-    load = [Budget(metric="load", limit=42.0)]
-    elsewhere = gate(write_run(tmp_path / "pi", sample_with(budgets=())), budgets=load)
+    load = ["load=42ms"]
+    elsewhere = gate(write_run(tmp_path / "pi", sample_with(budgets=())), budget=load)
     assert elsewhere.verdict == "inconclusive"
-    here = gate(write_run(tmp_path / "host", sample_with(budgets=(), target="host")), budgets=load)
+    here = gate(write_run(tmp_path / "host", sample_with(budgets=(), target="host")), budget=load)
     assert here.verdict == "pass"
     assert "measured on host" in elsewhere.outcomes[0].reason
     assert here.outcomes[0].actual is not None and here.outcomes[0].actual.value == 41.7

@@ -185,6 +185,8 @@ def _scale(value: float, unit: str) -> tuple[float, str, int]:
     base = next((step for step in steps if step[0] == 1.0), steps[0])
     size, shown = next((step for step in steps if magnitude >= step[0]), steps[-1]) if magnitude else base
     scaled = magnitude / size
+    if unit == "count" and size == 1.0 and scaled.is_integer():
+        return size, shown, 0
     return size, shown, 0 if scaled == 0 else max(0, min(3, 2 - math.floor(math.log10(scaled))))
 
 
