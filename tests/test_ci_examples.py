@@ -120,19 +120,28 @@ def test_a_missed_budget_fails_the_job_and_is_annotated(runner: Path, workspace:
     assert "| File size | at most 1 KiB | 261 KiB measured | Missed |" in (workspace / "summary.md").read_text()
 
 
+def test_limits_that_only_warn_and_a_baseline(runner: Path, workspace: Path) -> None:
+    done = judge(runner, workspace, warn="size=1KiB", baseline="runs/model/report/results.json", junit="a b/gate.xml")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("::warning title=File size on raspberry-pi-4%3A missed::")
+    assert "### Against runs/model/report/results.json" in (workspace / "summary.md").read_text()
+    SCHEMA.assertValid(etree.parse(workspace / "a b" / "gate.xml"))
+
+
 def test_what_cannot_be_decided_fails_or_passes_as_told(runner: Path, workspace: Path) -> None:
     write_run(workspace, {})
     assert judge(runner, workspace).returncode == 5
     told = judge(runner, workspace, inconclusive="pass")
     assert (told.returncode, told.stderr.count("::error")) == (0, 1)
-    assert judge(runner, workspace, allow_estimate="true").returncode == 0
+    assert judge(runner, workspace, options="--allow-estimate").returncode == 0
     assert judge(runner, workspace, inconclusive="pass", budgets="size=1KiB").returncode == 1
 
 
 @pytest.mark.parametrize(
     ("inputs", "code"),
     [
-        ({"allow_estimate": "yes"}, 2),
+        ({"options": "--no-such-option"}, 2),
+        ({"options": "--allow-estimate --no-timing"}, 2),  # one argument to a line
         ({"inconclusive": "maybe"}, 2),
         ({"budgets": "latency=30"}, 2),
         ({"run": "nowhere"}, 3),
@@ -149,6 +158,7 @@ def test_inputs_are_values_and_never_options_or_commands(
 ) -> None:
     done = judge(runner, workspace, **inputs)
     assert done.returncode == code, done.stderr
+    assert done.stderr.count("::error title=edgekd::") == (code == 3)
     assert not list(workspace.rglob("pwned"))
     assert "Usage" not in done.stdout
 
