@@ -52,9 +52,9 @@ def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
     name, separator, value = (part.strip() for part in text.partition("="))
     if not separator:
         raise UsageError(f"The budget {_quoted(text)} has no '='; write it like {_EXAMPLES['latency']}.")
-    metric = next((known for known in UNITS_OF if known == _ALIASES.get(name, name)), None)
+    metric = next((known for known in UNITS_OF if known == ALIASES.get(name, name)), None)
     if metric is None:
-        hint = did_you_mean(name[:40], [*UNITS_OF, *_ALIASES])
+        hint = did_you_mean(name[:40], [*UNITS_OF, *ALIASES])
         raise UsageError(
             f"The budget {_quoted(text)} names no known metric; write it like {_EXAMPLES['latency']}{hint}"
         )
@@ -241,7 +241,7 @@ UNITS_OF: dict[Metric, dict[str, float]] = {
     "load": MILLISECONDS,
     "drop": SHARES,
 }
-_ALIASES = {"latency_p95": "latency"}
+ALIASES = {"latency_p95": "latency"}
 CANONICAL_UNITS: dict[str, str] = {
     "latency": "ms",
     "latency_p50": "ms",

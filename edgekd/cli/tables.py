@@ -85,7 +85,8 @@ def budget_line(outcome: BudgetOutcome) -> str:
     """One budget with its limit, its figure and, where it decided nothing or was missed, the reason."""
     reason = f" ({clean(outcome.reason, longest=200)})" if outcome.reason else ""
     metric = METRIC_TITLES.get(outcome.metric, clean(outcome.metric))
-    return f"{outcome.verdict:<12} {metric} {limit(outcome)}: {spoken_actual(outcome)}{reason}"
+    warns = " (warns only)" if outcome.severity == "warn" and outcome.verdict != "pass" else ""
+    return f"{outcome.verdict:<12} {metric} {limit(outcome)}: {spoken_actual(outcome)}{reason}{warns}"
 
 
 def print_comparisons(out: Console, baseline: Baseline) -> None:

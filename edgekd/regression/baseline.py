@@ -101,7 +101,7 @@ def _compared(metric: str, before: Facts, now: Facts, how: How) -> Comparison:
     if metric in _ESTIMATES and number.word != "measured" and not how.allow_estimate:
         severity = "warn"
     found = compare(metric, before.signals[metric], number, severity=severity)
-    if metric in ("operators", "conversions"):
+    if metric in ("operators", "conversions") and found.change and found.change.value:
         found = found.model_copy(update={"reason": different_operators(before.operators, now.operators)})
     if severity and found.verdict != "pass":
         found = found.model_copy(update={"reason": f"by two {number.word} figures, which fail only if allowed to"})
