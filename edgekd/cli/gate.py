@@ -22,9 +22,9 @@ from pathlib import Path
 import typer
 
 from edgekd.cli.tables import budget_line, console, print_comparisons, print_json
-from edgekd.errors import BadInput
+from edgekd.errors import BadInput, EdgekdError
 from edgekd.gate_result import GateResult
-from edgekd.rendering.github import annotations, summary
+from edgekd.rendering.github import annotations, refusal, summary
 from edgekd.rendering.text import clean
 
 
@@ -49,20 +49,25 @@ def command(
     """Print every budget and comparison with its figures, then the verdict, and exit 0, 1 or 5."""
     from edgekd.api import gate
 
-    result = gate(
-        run,
-        budget=budget,
-        warn=warn,
-        baseline=baseline,
-        target=target,
-        on=on,
-        timing=timing,
-        emulate=emulate,
-        retrained=retrained,
-        allow_estimate=allow_estimate,
-        junit=junit,
-    )
-    tell_github(result)
+    try:
+        result = gate(
+            run,
+            budget=budget,
+            warn=warn,
+            baseline=baseline,
+            target=target,
+            on=on,
+            timing=timing,
+            emulate=emulate,
+            retrained=retrained,
+            allow_estimate=allow_estimate,
+            junit=junit,
+        )
+    except EdgekdError as error:
+        annotate(refusal(str(error)))
+        raise
+    annotate(*annotations(result))
+    summarise(result)
     if as_json:
         print_json(result.model_dump(mode="json", by_alias=True))
         raise typer.Exit(result.exit_code)
@@ -75,14 +80,14 @@ def command(
     raise typer.Exit(result.exit_code)
 
 
-def tell_github(result: GateResult) -> None:
-    """In a job on GitHub, annotate the commit and add to the summary of the job.
-
-    The runner reads commands from stderr too, so stdout stays the result. Raises BadInput where the summary cannot be
-    written.
-    """
+def annotate(*commands: str) -> None:
+    """In a GitHub job, annotate the commit; its runner reads commands from stderr too, so stdout stays the result."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.write("".join(f"{line}\n" for line in annotations(result)))
+        sys.stderr.write("".join(f"{command}\n" for command in commands))
+
+
+def summarise(result: GateResult) -> None:
+    """Add to what a job on GitHub shows of itself. Raises BadInput where that cannot be written."""
     if file := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(file).open("a", encoding="utf-8") as job:

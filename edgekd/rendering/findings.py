@@ -93,12 +93,13 @@ def _of_budget(outcome: BudgetOutcome) -> Finding:
 
 
 def _of_comparison(comparison: Comparison) -> Finding:
-    before_and_now = f"{spoken(comparison.now)}, {spoken(comparison.baseline)} before"
-    known = comparison.now is not None and comparison.baseline is not None
+    figures = [change(comparison)] if comparison.change else []
+    if comparison.now is not None and comparison.baseline is not None:
+        figures.append(f"{spoken(comparison.now)}, {spoken(comparison.baseline)} before")
     return Finding(
         title=comparison_title(comparison.metric),
         asked="against the baseline",
-        found=clean(f"{change(comparison)}{f' ({before_and_now})' if known else ''}", longest=_REASON),
+        found=clean(": ".join(figures), longest=_REASON),
         verdict=comparison.verdict,
         severity=comparison.severity,
         reason=clean(comparison.reason, longest=_REASON),

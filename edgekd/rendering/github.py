@@ -4,6 +4,7 @@ Annotations are workflow commands, lines such as `::error title=...::...` that t
 alike. https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 """
 
+from edgekd.errors import one_line
 from edgekd.gate_result import Baseline, GateResult
 from edgekd.rendering.findings import WARNS, Finding, change, comparison_title, findings
 from edgekd.rendering.markdown import budget_table, escape, table
@@ -17,6 +18,11 @@ def annotations(result: GateResult) -> tuple[str, ...]:
     """
     told = [finding for finding in findings(result.outcomes, result.baseline) if finding.verdict != "pass"]
     return tuple(_command(finding, result.target) for finding in sorted(told, key=lambda f: (not f.fails, f.fine)))
+
+
+def refusal(sentence: str) -> str:
+    """Return the workflow command that says why nothing was judged."""
+    return f"::error title=edgekd::{_data(one_line(sentence))}"
 
 
 def summary(result: GateResult) -> str:

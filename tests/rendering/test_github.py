@@ -9,7 +9,7 @@ import pytest
 from edgekd.cli.tables import print_json
 from edgekd.errors import one_line
 from edgekd.rendering.findings import findings
-from edgekd.rendering.github import annotations, summary
+from edgekd.rendering.github import annotations, refusal, summary
 from edgekd.rendering.text import clean
 
 gates = runpy.run_path(str(Path(__file__).parent / "sample_gate.py"))
@@ -57,6 +57,25 @@ def test_each_finding_is_annotated_by_what_it_does_to_the_build() -> None:
         "Latency, p95 at most 30 ms: 31.5 ms measured on ssh://pi@pi4; over the limit by 5 %"  # as a person reads it
     )
     assert found[1][2].startswith("Instructions against the baseline: +1.20 % ")
+
+
+def test_a_comparison_without_figures_is_told_by_its_reason() -> None:
+    baseline = gates["baseline"]()
+    one = baseline.comparisons[0].model_copy(update={"change": None, "reason": "there was none before"})
+    two = one.model_copy(update={"baseline": None, "now": None, "reason": "the same file"})
+    found = findings((), baseline.model_copy(update={"comparisons": (one, two)}))
+    core = "emulated on emulate:cortex-a72"
+    assert [finding.told for finding in found] == [
+        f"50.6 M {core}, 50.0 M {core} before; there was none before",
+        "the same file",
+    ]
+
+
+@pytest.mark.parametrize("hostile", gates["HOSTILE"])
+def test_a_refusal_is_one_command_with_the_sentence(hostile: str) -> None:
+    assert obeyed(refusal(f"{hostile} does not exist")) == [
+        ("error", {"title": "edgekd"}, one_line(f"{hostile} does not exist"))
+    ]
 
 
 def test_what_passes_is_not_annotated() -> None:

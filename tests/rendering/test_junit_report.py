@@ -70,7 +70,7 @@ def test_each_comparison_is_a_case_and_what_could_not_be_compared_is_skipped() -
     }
     assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (5, 1, 1, 2)
     instructions = next(iter(suite)).result[0]
-    assert instructions.message.startswith("regression: +1.20 % [1.20, 1.20] (")
+    assert instructions.message.startswith("regression: +1.20 % [1.20, 1.20]: 50.6 M emulated on ")
     assert "emulated on emulate:cortex-a72" in instructions.message
 
 
