@@ -22,6 +22,7 @@ from pathlib import Path
 
 import typer
 
+from edgekd.cli.console import make_listener
 from edgekd.cli.tables import budget_line, console, print_comparisons, print_json
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.gate_result import GateResult
@@ -50,6 +51,7 @@ def command(
     """Print every budget and comparison with its figures, then the verdict, and exit 0, 1 or 5."""
     from edgekd.api import gate
 
+    make_listener(quiet=as_json, verbose=False)
     try:
         result = gate(
             run,

@@ -4,6 +4,7 @@ What another model, device or broken file would make meaningless is refused; wha
 is left out with the reason.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from edgekd.regression.signals import (
 )
 from edgekd.schemes.offered import PRECISION, on_this_machine
 from edgekd.schemes.twin import needs_twin
+
+log = logging.getLogger(__name__)
 
 _TAKEN_OVER = ("arena", "memory_pattern", "prepacking", PRECISION, "session.use_memory_mapped_ort_model")
 """Session options that are taken from a build's records; others might have the runtime write files."""
@@ -113,6 +116,7 @@ def _instructions(baseline: Build, build: Build, how: How) -> Comparison:
         raise UsageError(f"--emulate {_NO_FILE}.")
     if "openvino" in (baseline.runtime, build.runtime):
         raise UsageError("Only ONNX Runtime is emulated, and one of the two runs in OpenVINO; leave out --emulate.")
+    log.info("counting what both execute on the core of %s", how.target)
     before, now = (instructions_of(path, how.target) for path in (baseline.model, build.model))
     return compare("instructions", before, now)
 
@@ -135,6 +139,7 @@ def _timed(baseline: Build, build: Build, how: How) -> Comparison | str:
             f"its int8 kernels are those of {how.target}, whose time this machine cannot tell; --emulate counts their "
             "instructions"
         )
+    log.info("running both in turns on %s until it is clear which costs more", how.on)
     found = side_by_side(
         _loaded(baseline, baseline.model),
         _loaded(build, build.model),
