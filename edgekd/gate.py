@@ -53,15 +53,7 @@ def gate(
     device = _target(build, against, target)
     allowed = allow_estimate if allow_estimate is not None else _was_allowed(build)
     limits = {(one.metric, one.severity): one for one in _limits(build, budget, warn, device)}
-    figures = build.figures or _figures(build, device)
-    outcomes = judge(
-        limits.values(),
-        figures,
-        build.report.models.get("teacher") if build.report else None,
-        target=device,
-        allow_estimate=allowed,
-        load_ms=load_time(figures),
-    )
+    outcomes = _judged(limits.values(), build, device, allow_estimate=allowed)
     how = How(device, on=on, timing=timing, emulate=emulate, allow_estimate=allowed, retrained=retrained)
     compared = compare_builds(against, build, how) if against else None
     found, reason = _conclude(outcomes, compared)
@@ -105,9 +97,12 @@ def _limits(build: Build, budget: Sequence[str], warn: Sequence[str], target: st
     yield from parse_budgets(settle((project.warn, warn), target), severity="warn")
 
 
-def _figures(build: Build, target: str) -> Figures:
-    """What follows from a bare file."""
-    return figures_of_file(build.model, target) if build.model else Figures()
+def _judged(limits: Iterable[Budget], build: Build, target: str, *, allow_estimate: bool) -> tuple[BudgetOutcome, ...]:
+    """Budgets by what is known of a build; of a bare file, by what follows from it."""
+    figures = build.figures or (figures_of_file(build.model, target) if build.model else Figures())
+    teacher = build.report.models.get("teacher") if build.report else None
+    load_ms = load_time(figures)
+    return judge(limits, figures, teacher, target=target, allow_estimate=allow_estimate, load_ms=load_ms)
 
 
 def _conclude(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None) -> tuple[GateVerdict, str]:

@@ -14,7 +14,7 @@ from edgekd.device import HOST, resolve
 from edgekd.errors import UsageError
 from edgekd.figures import Figures, Number
 from edgekd.formats.onnx_file import read_onnx
-from edgekd.gate_result import Baseline, Comparison
+from edgekd.gate_result import Baseline, Comparison, ComparisonVerdict
 from edgekd.numerics import is_arm
 from edgekd.regression.build import Build
 from edgekd.regression.comparable import refuse_another, why_left_out
@@ -127,13 +127,9 @@ def _timed(baseline: Build, build: Build, how: How) -> Comparison | str:
         return _NO_FILE
     if baseline.runtime != build.runtime:
         return f"the baseline runs in {baseline.runtime}, this build in {build.runtime}"
-    effect = SIGNALS["time"].smallest_effect
-    sessions = [_session(side) for side in (baseline, build)]
-    if baseline.sha256 == build.sha256 and sessions[0] == sessions[1]:
-        reason = "the same file with the same session options"
-        return Comparison(
-            metric="time", baseline=None, now=None, change=None, smallest_effect=effect, verdict="pass", reason=reason
-        )
+    before, now = (_session(side) for side in (baseline, build))
+    if baseline.sha256 == build.sha256 and before == now:
+        return _time(None, "pass", "the same file with the same session options")
     if how.on == HOST and _of_arm_alone(how.target, baseline.model, build.model):
         return (
             f"its int8 kernels are those of {how.target}, whose time this machine cannot tell; --emulate counts their "
@@ -145,19 +141,24 @@ def _timed(baseline: Build, build: Build, how: How) -> Comparison | str:
         _loaded(build, build.model),
         on=how.on,
         runtime=build.runtime,
-        session_a=sessions[0],
-        session_b=sessions[1],
-        smallest_effect=effect,
+        session_a=before,
+        session_b=now,
+        smallest_effect=SIGNALS["time"].smallest_effect,
     )
     elsewhere = f"; taken on {found.ratio.place}, not on {how.target}" if how.on == HOST != how.target else ""
+    return _time(_less_one(found.ratio), found.verdict, f"{found.reason}{elsewhere}")
+
+
+def _time(change: Number | None, verdict: ComparisonVerdict, reason: str) -> Comparison:
+    """Without figures of either side: only their ratio means anything."""
     return Comparison(
         metric="time",
         baseline=None,
         now=None,
-        change=_less_one(found.ratio),
-        smallest_effect=effect,
-        verdict=found.verdict,
-        reason=f"{found.reason}{elsewhere}",
+        change=change,
+        smallest_effect=SIGNALS["time"].smallest_effect,
+        verdict=verdict,
+        reason=reason,
     )
 
 
