@@ -81,10 +81,12 @@ def side_by_side(
     are the session options of baseline and build; `inputs` is an .npy file as in `bench`, and `seed` draws the inputs
     where there is none.
 
-    Raises UsageError for an effect that is none, and what `bench` raises.
+    Raises UsageError for an effect or a time that is none, and what `bench` raises.
     """
     if not 0 < smallest_effect < 1:
         raise UsageError(f"The smallest effect must lie between 0 and 1, 0.03 being 3 %, not {smallest_effect:g}.")
+    if not max_seconds > 0:
+        raise UsageError(f"The time to decide in must be above zero seconds, not {max_seconds:g}.")
     (find_runtime if on == PLACE else runtime_named)(runtime)
     sides = [(baseline, session_a), (build, session_b)]
     models: list[dict[str, Any]] = [

@@ -117,6 +117,12 @@ def test_an_effect_that_is_none_is_refused(effect: float) -> None:
         side_by_side(Path("base.onnx"), Path("build.onnx"), smallest_effect=effect)
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_no_time_at_all_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="must be above zero seconds"):
+        side_by_side(Path("base.onnx"), Path("build.onnx"), max_seconds=seconds)
+
+
 def test_a_build_that_does_not_load_is_one_sentence(tmp_path: Path) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"\x08\x07not a model")
