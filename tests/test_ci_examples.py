@@ -177,12 +177,13 @@ def gitlab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 
 
 def run_gitlab(gitlab: tuple[Path, dict[str, str]], workspace: Path) -> subprocess.CompletedProcess[str]:
-    """Run the job's script as GitLab's runner does: line by line in one shell, until one fails."""
+    """Run the job's script as GitLab's runner does: line by line in one shell, whichever the image has, until one
+    fails."""
     programs, variables = gitlab
     environment = clean_environment(programs, **GITLAB["variables"], **variables)
-    script = "\n".join(["set -eo pipefail", *GITLAB["script"]])
+    script = "\n".join(GITLAB["script"])
     return subprocess.run(
-        ["bash", "-c", script], cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=600
+        ["sh", "-ec", script], cwd=workspace, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -66,8 +66,13 @@ WARNS = " (warns only)"
 
 
 def findings(budgets: Sequence[BudgetOutcome], baseline: Baseline | None = None) -> tuple[Finding, ...]:
-    """Return the budgets in their order, then the comparisons in theirs."""
-    return (*map(_of_budget, budgets), *map(_of_comparison, baseline.comparisons if baseline else ()))
+    """Return the budgets in their order, then the comparisons in theirs, or that there is none which could fail."""
+    of_budgets = tuple(map(_of_budget, budgets))
+    if baseline is None:
+        return of_budgets
+    of_comparisons = tuple(map(_of_comparison, baseline.comparisons))
+    compared = any(finding.severity == "error" for finding in of_comparisons)
+    return (*of_budgets, *of_comparisons, *(() if compared else (_NOTHING_COMPARED,)))
 
 
 def comparison_title(metric: str) -> str:
@@ -104,3 +109,13 @@ def _of_comparison(comparison: Comparison) -> Finding:
         severity=comparison.severity,
         reason=clean(comparison.reason, longest=_REASON),
     )
+
+
+_NOTHING_COMPARED = Finding(
+    title="Comparison",
+    asked="with the baseline",
+    found="",
+    verdict="inconclusive",
+    severity="error",
+    reason="nothing that could fail could be compared",
+)
