@@ -47,7 +47,7 @@ def _text(title: str, properties: dict[str, Any]) -> str:
 def _property(field: dict[str, Any]) -> dict[str, Any]:
     """A field as a file may give it, without what only the command line needs."""
     kept = {key: value for key, value in field.items() if key not in ("panel", "title")}
-    described = {key: kept.pop(key) for key in ("description", "default") if key in kept}
+    described: dict[str, Any] = {key: kept.pop(key) for key in ("description", "default") if key in kept}
     kinds = kept.pop("anyOf", None) or [kept]
     if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):
         kinds = [*kinds, _SEVERAL]

@@ -129,7 +129,8 @@ def _nothing_wrong(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None)
     met = f"{budgets}, of which {warned} only warn{'s' * (warned == 1)}" if warned else budgets
     if baseline is None:
         return met
-    return f"{met}; nothing worse than the baseline in {len(baseline.comparisons)} figures"
+    compared = len(baseline.comparisons)
+    return f"{met}; nothing worse than the baseline in {compared} figure{'s' * (compared != 1)}"
 
 
 def _write(file: Path, text: str) -> None:

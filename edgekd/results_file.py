@@ -35,6 +35,8 @@ def read_report(run: Path) -> Report:
 def first_fault(error: ValidationError) -> str:
     """Say the first thing that is wrong: the key, then what pydantic expected there."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == "json_invalid":
+        return f"this is no JSON, or not the whole of it ({fault['msg'].removeprefix('Invalid JSON: ')[:100]})"
     key = ".".join(str(part) for part in fault["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{key[:80]!r} {fault['msg'][:1].lower()}{fault['msg'][1:200]}{more}"

@@ -39,28 +39,33 @@ def confidence_sequence(samples: npt.ArrayLike, *, level: float) -> tuple[float,
 def decide(logs: Sequence[float], *, smallest_effect: float, level: float) -> Verdict | None:
     """Return the verdict on a build after so many processes, or None where it takes more of them.
 
-    A regression costs surely more than 1 + `smallest_effect` times its baseline: the interval over all processes lies
-    above that, and the interval over those that ran after it was first seen to do so lies above 1 all by itself. A pass
-    costs surely less. So does an improvement, which costs surely less than its baseline, too, and by its value less
-    than 1 - `smallest_effect` times as much.
+    A pass costs surely less than 1 + `smallest_effect` times its baseline: the whole interval lies below that. A
+    regression is surely slower and worth failing: the interval lies above 1, the value above 1 + `smallest_effect`;
+    and the processes that ran after this was first seen show it again by themselves. An improvement is surely cheaper,
+    and by its value less than 1 - `smallest_effect`.
 
     Args:
         logs: logarithm of the build's cost over its baseline's, one per process, in the order they ran.
     """
-    worse, better = math.log1p(smallest_effect), math.log1p(-smallest_effect)
-    value, low, high = confidence_sequence(logs, level=level)
-    if high < worse:
-        return "improvement" if high < 0 and value < better else "pass"
+    value, _, high = confidence_sequence(logs, level=level)
+    if high < math.log1p(smallest_effect):
+        return "improvement" if high < 0 and value < math.log1p(-smallest_effect) else "pass"
     seen = first_seen(logs, smallest_effect=smallest_effect, level=level)
-    fresh = logs[seen:]
-    if low > worse and fresh and confidence_sequence(fresh, level=level)[1] > 0:
+    if seen is not None and all(_slower(some, smallest_effect, level) for some in (logs, logs[seen:])):
         return "regression"
     return None
 
 
 def first_seen(logs: Sequence[float], *, smallest_effect: float, level: float) -> int | None:
-    """Return after how many processes the interval first lay above 1 + `smallest_effect`, looking after each pair of
-    processes; None where it never did."""
-    worse = math.log1p(smallest_effect)
+    """Return after how many processes the build was first seen to be slower, looking after each pair of them; None
+    where it never was."""
     looks = range(2, len(logs) + 1, 2)
-    return next((n for n in looks if confidence_sequence(logs[:n], level=level)[1] > worse), None)
+    return next((n for n in looks if _slower(logs[:n], smallest_effect, level)), None)
+
+
+def _slower(logs: Sequence[float], smallest_effect: float, level: float) -> bool:
+    """Whether it surely is, and by an effect worth failing."""
+    if not logs:
+        return False
+    value, low, _ = confidence_sequence(logs, level=level)
+    return low > 0 and value > math.log1p(smallest_effect)

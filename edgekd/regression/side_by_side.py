@@ -24,8 +24,9 @@ LEVEL = 0.95
 """Level of the interval over all looks at once."""
 LEVEL_OF_WALL_TIME = 0.99
 """With more threads than one the cost is wall time, which whatever else runs disturbs: more is demanded of it."""
-PROCESS_SECONDS, PROCESS_ROUNDS, WARMUP = 0.6, 8, 5
-"""What one process measures. Processes differ by more than their samples do, so many short ones say more."""
+PROCESS_SECONDS, PROCESS_ROUNDS, WARMUP = 1.0, 8, 5
+"""What one process measures: about as long as it takes to start under load. Below that, starting costs more time than
+further samples would; far above, further samples say less than further processes."""
 
 
 class SideBySide(Record):
@@ -164,7 +165,7 @@ def _reason(verdict: Verdict, ratio: Number, *, seen: int | None, effect: float,
     if seen is None:
         return f"{said}: {seconds:.0f} s did not tell whether it is slower by {limit}; allow more time, or less load"
     if verdict == "regression":
-        return f"{said}: slower by more than {limit}, found in {seen} and again in {ratio.n - seen} fresh ones"
+        return f"{said}: surely slower, and by more than {limit}; {ratio.n - seen} fresh ones found it again"
     return f"{said}: {seen} found it slower by more than {limit}, and no fresh ones confirmed it within {seconds:.0f} s"
 
 

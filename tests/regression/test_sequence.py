@@ -51,10 +51,10 @@ def test_it_may_be_looked_at_after_every_sample() -> None:
         samples = rng.normal(7, 3, 30)
         looks = [samples[:n] for n in range(4, 31)]
         missed += not all(low <= 7 <= high for _, low, high in (confidence_sequence(s, level=0.95) for s in looks))
-        ends = (student_interval(s, level=0.95) for s in looks[::4] if trial < 150)  # at every fourth look only
+        ends = (student_interval(s, level=0.95) for s in looks[::5] if trial < 100)  # at every fifth look only
         missed_by_student += not all(low <= 7 <= high for _, low, high in ends)
     assert missed <= 45  # at most 30 expected, standard deviation 5.3
-    assert missed_by_student > 15  # of 150; 7.5 are the promise
+    assert missed_by_student > 10  # of 100; 5 are the promise
 
 
 def normal(spread: float) -> Draw:
@@ -82,26 +82,27 @@ def verdicts(slowdown: float, draw: Draw, *, trials: int, processes: int = 30) -
     return found
 
 
-@pytest.mark.parametrize("draw", [normal(0.01), heavy_tailed, by_load_order])
+@pytest.mark.parametrize("draw", [normal(0.01), normal(0.02), heavy_tailed, by_load_order])
 def test_a_build_against_itself_passes_and_5_percent_is_caught(draw: Draw) -> None:
-    same = verdicts(0.0, draw, trials=400)
+    same = verdicts(0.0, draw, trials=300)
     assert [verdict for verdict, _ in same].count("regression") == 0
-    assert [verdict for verdict, _ in same].count("pass") >= 388
+    assert [verdict for verdict, _ in same].count("pass") >= 296
     assert np.median([n for _, n in same]) <= 8
-    slower = verdicts(0.05, draw, trials=400)
-    assert [verdict for verdict, _ in slower].count("regression") >= 380
-    assert [verdict for verdict, _ in slower].count("pass") <= 4
+    slower = verdicts(0.05, draw, trials=300)
+    assert [verdict for verdict, _ in slower].count("regression") >= 296
+    assert np.median([n for _, n in slower]) <= 14
 
 
-def test_the_smallest_effect_itself_is_rarely_called_either() -> None:
-    found = [verdict for verdict, _ in verdicts(0.03, normal(0.01), trials=400)]
-    assert found.count("regression") <= 10  # at most 2.5 % expected; confirming makes it fewer
-    assert found.count("pass") <= 20
+def test_less_than_the_smallest_effect_hardly_ever_fails_and_more_hardly_ever_passes() -> None:
+    below = [verdict for verdict, _ in verdicts(0.02, normal(0.01), trials=300)]
+    assert below.count("regression") <= 6 and below.count("pass") >= 240
+    above = [verdict for verdict, _ in verdicts(0.04, normal(0.01), trials=300)]
+    assert above.count("regression") >= 294 and above.count("pass") == 0
 
 
 def test_a_disturbed_machine_is_inconclusive_rather_than_wrong() -> None:
     same = [verdict for verdict, _ in verdicts(0.0, normal(0.08), trials=300)]
-    assert same.count("regression") == 0
+    assert same.count("regression") <= 1
     assert same.count("inconclusive") > 150
 
 
@@ -122,14 +123,21 @@ def test_a_regression_is_failed_only_when_fresh_processes_find_it_too() -> None:
     assert first_seen(SAME, **RULE) is None and decide(SAME, **RULE) == "pass"
 
 
+def test_fresh_processes_must_find_it_as_large_and_as_sure() -> None:
+    assert decide(SLOW + [x - 0.03 for x in SLOW], **RULE) is None  # the fresh ones 2 %, all together 3.5 %
+    assert decide([*SLOW, 0.0, 0.1, 0.0, 0.1], **RULE) is None  # 5 % on average, and anything
+
+
+def test_an_effect_is_worth_failing_by_its_value_and_sure_by_its_interval() -> None:
+    assert decide([x - 0.03 for x in 2 * SLOW], **RULE) == "pass"  # surely 2 %
+    around = [0.00, 0.07, 0.01, 0.08, 0.02, 0.06]
+    assert decide(around, **RULE) is None  # 4 %, perhaps 0
+    assert decide(8 * around, **RULE) == "regression"  # 4 %, perhaps 3, surely not 0
+
+
 def test_limits_are_ratios_not_logarithms() -> None:
-    barely = [math.log(1.03) + x for x in (1e-5, 2e-5, 1e-5, 2e-5)]
-    assert decide(barely * 2, **RULE) is None
-    above = [math.log(1.03) + x for x in (1e-3, 1.1e-3, 1e-3, 1.1e-3)]
-    assert decide(above * 2, **RULE) == "regression"
-    below = [math.log(0.97) - x for x in (1e-3, 1.1e-3, 1e-3, 1.1e-3)]
-    assert decide(below, **RULE) == "improvement"
-    assert decide([x + 2e-3 for x in below], **RULE) == "pass"
-    assert decide([-0.01, -0.06, -0.02, -0.05, -0.04, -0.03] * 2, **RULE) == "improvement"
-    assert decide([0.02, -0.10, 0.02, -0.10, 0.01, -0.09], **RULE) is None  # too wide
+    assert decide([math.log(1.03) + x for x in 2 * [1e-5, 2e-5, 1e-5, 2e-5]], **RULE) == "regression"
+    assert decide([math.log(1.03) - x for x in 2 * [1e-5, 2e-5, 1e-5, 2e-5]], **RULE) == "pass"
+    assert decide([math.log(0.97) - x for x in [1e-5, 2e-5, 1e-5, 2e-5]], **RULE) == "improvement"
+    assert decide([math.log(0.97) + x for x in [1e-5, 2e-5, 1e-5, 2e-5]], **RULE) == "pass"
     assert decide([0.005, -0.07, 0.005, -0.07, 0.005, -0.09] * 3, **RULE) == "pass"  # by its value less, but not surely
