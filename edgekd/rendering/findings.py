@@ -19,7 +19,8 @@ from edgekd.rendering.text import (
 from edgekd.results import BudgetOutcome
 
 _REASON = 300
-_FINE = ("pass", "improvement")
+FINE = ("pass", "improvement")
+WARNS = " (warns only)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Finding:
     @property
     def fine(self) -> bool:
         """Whether nobody needs to look at it."""
-        return self.verdict in _FINE
+        return self.verdict in FINE
 
     @property
     def fails(self) -> bool:
@@ -60,9 +61,6 @@ class Finding:
     def line(self) -> str:
         """Verdict, name and what was found, in one line."""
         return f"{VERDICT_WORDS[self.verdict]}: {self.name}: {self.told}{'' if self.fails or self.fine else WARNS}"
-
-
-WARNS = " (warns only)"
 
 
 def findings(budgets: Sequence[BudgetOutcome], baseline: Baseline | None = None) -> tuple[Finding, ...]:
