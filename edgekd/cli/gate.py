@@ -4,15 +4,16 @@ GitHub the job's summary shows it too.
 \b
 Examples:
   edgekd gate runs/model-raspberry-pi-5-1a2b3c4d
-  edgekd gate runs/model --budget latency=30ms --warn size=2MiB --junit gate.xml
+  edgekd gate runs/model --budget latency=30ms --warn size=2MiB
   edgekd gate runs/model --baseline main/report/results.json
   edgekd gate new.onnx --baseline old.onnx
   edgekd gate new.onnx --baseline old.onnx --target pi4 --emulate --no-timing
 
 \b
-With a model file on both sides, they are timed in turns on this machine and their graphs are compared;
-what only records know (scores) comes from runs and artifacts. Exit code 0: nothing to complain about; 1: a
-budget is missed or a regression confirmed; 5: not decided; 3: a baseline of another model, or a broken file.
+Where both sides have a model file they are timed in turns on this machine,
+and their graphs compared; scores come from runs and artifacts.
+Exit code 0: all well; 1: a budget is missed, or a regression confirmed;
+3: a broken file, or a baseline of another model; 5: not decided.
 """
 
 import os
@@ -41,7 +42,7 @@ def command(
     timing: bool = typer.Option(True, "--timing/--no-timing", help="Time both in turns, or not."),
     emulate: bool = typer.Option(False, "--emulate", help="Count the instructions of both on the target's core."),
     retrained: bool = typer.Option(False, "--retrained", help="The baseline's model file is this one, trained anew."),
-    target: str | None = typer.Option(None, help="Device, where neither run nor baseline names one [default: host]."),
+    target: str | None = typer.Option(None, help="Device, where neither names one; else host."),
     allow_estimate: bool | None = typer.Option(None, "--allow-estimate/--no-allow-estimate", help="Estimates decide."),
     junit: Path | None = typer.Option(None, help="Write a JUnit XML file."),
     as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),

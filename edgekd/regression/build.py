@@ -56,6 +56,8 @@ def open_build(path: Path) -> Build:
         return _of_artifact(path)
     if path.suffix.lower() == ".onnx":
         return Build(name=str(path), model=path, sha256=file_sha256(path))
+    if path.is_file() and path.suffix.lower() != ".json":
+        raise BadInput(f"{path} is no results.json and no ONNX file; name one of these, a run folder or an artifact.")
     return _of_run(path)
 
 

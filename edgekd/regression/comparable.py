@@ -36,11 +36,11 @@ def refuse_another(baseline: Build, build: Build, *, retrained: bool) -> None:
     if baseline.model and build.model:
         before, now = (read_onnx(path) for path in (baseline.model, build.model))
         for what, read in (("inputs", onnx_inputs), ("outputs", onnx_outputs)):
-            theirs, ours = _values(read(before)), _values(read(now))
-            if theirs != ours:
+            theirs, ours = read(before), read(now)
+            if len(theirs) != len(ours) or not all(map(_alike, theirs, ours)):
                 raise BadInput(
-                    f"{baseline.name} is of another model: its {what} are {theirs}, those of {build.name} are {ours}; "
-                    "give a baseline of the same model."
+                    f"{baseline.name} is of another model: its {what} are {_values(theirs)}, those of {build.name} are "
+                    f"{_values(ours)}; give a baseline of the same model."
                 )
     if baseline.source and build.source and baseline.source != build.source and not retrained:
         raise BadInput(
@@ -105,8 +105,17 @@ def _classes(build: Build) -> str:
     return f"{len(build.classes)} classes ({', '.join(shown(name) for name in build.classes[:3])}, ...)"
 
 
+def _alike(one: OnnxValue, other: OnnxValue) -> bool:
+    """Whether name, type and sizes are the same; a size that is free in one file may be fixed in the other."""
+    if (one.name, one.dtype) != (other.name, other.dtype):
+        return False
+    if one.shape is None or other.shape is None:
+        return True
+    fixed = [(a, b) for a, b in zip(one.shape, other.shape, strict=False) if isinstance(a, int) and isinstance(b, int)]
+    return len(one.shape) == len(other.shape) and all(a == b for a, b in fixed)
+
+
 def _values(values: tuple[OnnxValue, ...]) -> str:
-    """Names, types and fixed sizes; a size that is free in one file may be fixed in the other."""
     return ", ".join(
         f"{shown(value.name)} {value.dtype} "
         f"({', '.join(str(size) if isinstance(size, int) else 'any' for size in value.shape or ())})"

@@ -87,5 +87,7 @@ def test_a_manifest_with_values_of_other_kinds_is_refused(tmp_path: Path, change
 def test_what_is_nothing_of_these_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere")
     assert "holds no report/results.json" in refused(tmp_path)
+    (tmp_path / "weights.pt").write_bytes(b"PK")
+    assert "weights.pt is no results.json and no ONNX file" in refused(tmp_path / "weights.pt")
     shipped_nothing = runs["sample_report"]().model_copy(update={"models": {"shipped": None}})
     assert "'models.shipped' is null" in refused(runs["write_run"](tmp_path / "none", shipped_nothing))

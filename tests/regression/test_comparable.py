@@ -9,6 +9,8 @@ import pytest
 
 from edgekd.errors import BadInput
 from edgekd.figures import Number, Word
+from edgekd.formats.onnx_file import OnnxValue
+from edgekd.regression import comparable as module
 from edgekd.regression.build import Build, open_build
 from edgekd.regression.comparable import refuse_another, why_left_out
 
@@ -46,6 +48,26 @@ def test_another_model_file_is_refused_unless_it_is_the_same_trained_anew() -> N
     assert "another model file" in said and "--retrained" in said and "cdcdcdcdcdcd" in said
     refuse_another(other, BUILD, retrained=True)
     refuse_another(replace(BUILD, source=None, target=None), BUILD, retrained=False)
+
+
+def value(name: str = "x", dtype: str = "float32", shape: tuple[int | str | None, ...] | None = (1, 3)) -> OnnxValue:
+    return OnnxValue(name=name, dtype=dtype, shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        (value(), True),
+        (value(shape=("batch", 3)), True),  # a free size fits any
+        (value(shape=None), True),
+        (value(shape=(1, 4)), False),
+        (value(shape=(1, 3, 1)), False),
+        (value(name="y"), False),
+        (value(dtype="int64"), False),
+    ],
+)
+def test_inputs_are_alike_where_names_types_and_fixed_sizes_are(other: OnnxValue, alike: bool) -> None:
+    assert module._alike(value(), other) is module._alike(other, value()) is alike
 
 
 @pytest.mark.parametrize("net", [{"inputs": 1}, {"outputs": 7}])
