@@ -39,29 +39,23 @@ def edgekd_gate(pytestconfig: pytest.Config) -> Callable[..., "GateResult"]:
     def judge(run: str | Path, **options: Any) -> "GateResult":
         __tracebackhide__ = True
         from edgekd.api import gate
-        from edgekd.errors import EdgekdError
+        from edgekd.errors import EdgekdError, one_line
         from edgekd.rendering.findings import findings
+        from edgekd.rendering.text import VERDICT_WORDS, clean
 
         try:
             result = gate(run, **options)
         except EdgekdError as error:
-            pytest.fail(f"edgekd: {error}", pytrace=False)
-        for finding in findings(result.outcomes, result.baseline):
+            pytest.fail(f"edgekd: {one_line(str(error))}", pytrace=False)
+        found = findings(result.outcomes, result.baseline)
+        for finding in found:
             if not finding.fine and not finding.fails:
                 warnings.warn(f"edgekd: {finding.line}", stacklevel=2)
         if result.verdict == "pass":
             return result
+        head = f"{VERDICT_WORDS[result.verdict]}: {clean(result.run, longest=200)} on {clean(result.target)}"
         if result.verdict == "inconclusive" and pytestconfig.getoption("--edgekd-inconclusive") == "skip":
-            pytest.skip(_told(result))
-        pytest.fail(_told(result), pytrace=False)
+            pytest.skip(f"{head}; {clean(result.reason, longest=300)}")
+        pytest.fail("\n".join((head, *(f"  {finding.line}" for finding in found))), pytrace=False)
 
     return judge
-
-
-def _told(result: "GateResult") -> str:
-    from edgekd.rendering.findings import findings
-    from edgekd.rendering.text import VERDICT_WORDS, clean
-
-    head = f"{VERDICT_WORDS[result.verdict]}: {clean(result.run, longest=200)} on {clean(result.target)}"
-    lines = (f"  {finding.line}" for finding in findings(result.outcomes, result.baseline))
-    return "\n".join((head, *lines))

@@ -19,7 +19,8 @@ from edgekd.rendering.text import (
 from edgekd.results import BudgetOutcome
 
 _REASON = 300
-_FINE = ("pass", "improvement")
+FINE = ("pass", "improvement")
+WARNS = " (warns only)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Finding:
     @property
     def fine(self) -> bool:
         """Whether nobody needs to look at it."""
-        return self.verdict in _FINE
+        return self.verdict in FINE
 
     @property
     def fails(self) -> bool:
@@ -62,12 +63,14 @@ class Finding:
         return f"{VERDICT_WORDS[self.verdict]}: {self.name}: {self.told}{'' if self.fails or self.fine else WARNS}"
 
 
-WARNS = " (warns only)"
-
-
 def findings(budgets: Sequence[BudgetOutcome], baseline: Baseline | None = None) -> tuple[Finding, ...]:
-    """Return the budgets in their order, then the comparisons in theirs."""
-    return (*map(_of_budget, budgets), *map(_of_comparison, baseline.comparisons if baseline else ()))
+    """Return the budgets in their order, then the comparisons in theirs, or that there is none which could fail."""
+    of_budgets = tuple(map(_of_budget, budgets))
+    if baseline is None:
+        return of_budgets
+    of_comparisons = tuple(map(_of_comparison, baseline.comparisons))
+    compared = any(finding.severity == "error" for finding in of_comparisons)
+    return (*of_budgets, *of_comparisons, *(() if compared else (_NOTHING_COMPARED,)))
 
 
 def comparison_title(metric: str) -> str:
@@ -104,3 +107,13 @@ def _of_comparison(comparison: Comparison) -> Finding:
         severity=comparison.severity,
         reason=clean(comparison.reason, longest=_REASON),
     )
+
+
+_NOTHING_COMPARED = Finding(
+    title="Comparison",
+    asked="with the baseline",
+    found="",
+    verdict="inconclusive",
+    severity="error",
+    reason="nothing that could fail could be compared",
+)

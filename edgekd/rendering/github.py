@@ -6,7 +6,7 @@ alike. https://docs.github.com/actions/reference/workflows-and-actions/workflow-
 
 from edgekd.errors import one_line
 from edgekd.gate_result import Baseline, GateResult
-from edgekd.rendering.findings import WARNS, Finding, change, comparison_title, findings
+from edgekd.rendering.findings import FINE, WARNS, Finding, change, comparison_title, findings
 from edgekd.rendering.markdown import budget_table, escape, table
 from edgekd.rendering.text import VERDICT_WORDS, clean, spoken
 
@@ -54,11 +54,11 @@ def _property(text: str) -> str:
 def _compared(baseline: Baseline) -> tuple[str, ...]:
     rows = [
         (
-            comparison_title(one.metric) if one.metric.isalnum() else escape(one.metric),
+            escape(comparison_title(one.metric)),
             escape(spoken(one.baseline)),
             escape(spoken(one.now)),
             escape(change(one)),
-            VERDICT_WORDS[one.verdict] + (WARNS if one.severity == "warn" else ""),
+            VERDICT_WORDS[one.verdict] + (WARNS if one.severity == "warn" and one.verdict not in FINE else ""),
             escape(one.reason, longest=300),
         )
         for one in baseline.comparisons

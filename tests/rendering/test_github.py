@@ -71,6 +71,14 @@ def test_a_comparison_without_figures_is_told_by_its_reason() -> None:
     ]
 
 
+def test_a_baseline_with_which_nothing_could_be_compared_is_undecided() -> None:
+    baseline = gates["baseline"]()
+    for comparisons in ((), baseline.comparisons[2:3]):  # none, or one that only warns
+        found = findings((), baseline.model_copy(update={"comparisons": comparisons}))[-1]
+        assert (found.name, found.verdict, found.fails) == ("Comparison with the baseline", "inconclusive", True)
+    assert not any(finding.title == "Comparison" for finding in findings((), baseline))
+
+
 @pytest.mark.parametrize("hostile", gates["HOSTILE"])
 def test_a_refusal_is_one_command_with_the_sentence(hostile: str) -> None:
     assert obeyed(refusal(f"{hostile} does not exist")) == [
