@@ -1,7 +1,9 @@
 """One exported file on the target's core, emulated: what one inference executes, and what its kernels answer."""
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +79,8 @@ def answers(
     every_output: bool = False,
     listen: Listener = silent,
 ) -> npt.NDArray[np.float32]:
-    """Return what the core's kernels make of as many of the samples, in order, as they run in so many seconds.
+    """Return what the core's kernels make of as many of the samples, in order, as they run in so many seconds of wall
+    time, one process per processor of this machine.
 
     Args:
         inputs: begin and end to model inputs (end - begin, ...).
@@ -89,19 +92,26 @@ def answers(
     Raises what `edgekd.emulation.outputs.emulated_outputs` does, and BadInput for a model of several inputs.
     """
     spec = _only_input(path)
-    batch = spec.shape[0] or 1
-    began, done, runs = time.monotonic(), 0, FIRST
-    found: list[npt.NDArray[np.float32]] = []
-    while done < samples and runs > 0:
-        given = inputs(done, min(samples, done + runs * batch))
+    batch, processes = spec.shape[0] or 1, os.cpu_count() or 1
+
+    def share(begin: int, end: int) -> npt.NDArray[np.float32]:
+        given = inputs(begin, end)
         said = emulated_outputs(path, _as_fed(given, spec), core=core.name, version=core.version)
         outputs = [np.concatenate(one)[: len(given)].astype(np.float32) for one in zip(*said, strict=True)]
-        found.append(as_one(outputs, every_output))
-        done += len(given)
-        spent = time.monotonic() - began
-        each, left = spent / done, seconds - spent
-        listen(Tick(f"samples on {core.name}", done, samples, path.name, max(0.0, min(left, each * (samples - done)))))
-        runs = min(SHARE, int(left / each) // batch)
+        return as_one(outputs, every_output)
+
+    found: list[npt.NDArray[np.float32]] = []
+    began, done, runs, runs_each = time.monotonic(), 0, FIRST, 0
+    with ThreadPoolExecutor(processes) as pool:
+        while done < samples and runs > 0:
+            edges = sorted({min(samples, done + at * runs * batch) for at in range(processes + 1)})
+            found += pool.map(share, edges[:-1], edges[1:])
+            done, runs_each = edges[-1], runs_each + runs
+            spent = time.monotonic() - began
+            left = seconds - spent
+            wanted = max(0.0, min(left, spent / done * (samples - done)))
+            listen(Tick(f"samples on {core.name}", done, samples, path.name, wanted))
+            runs = min(SHARE, int(left * runs_each / spent))
     return np.concatenate(found)
 
 

@@ -79,6 +79,32 @@ def scores_there(
         name: _Samples(split, np.random.default_rng(seed).permutation(len(split)), preprocessing)
         for name, split in splits.items()
     }
+    said, notes = _answered(files, core, ordered, task, seconds=seconds, listen=listen)
+    if not said:
+        return {}, tuple(notes)
+    counts = {name: min(len(one[name]) for one in said.values()) for name in ordered}
+    test, n = ordered["test"], counts["test"]
+    expected = task.statistics(test.here(teacher, task, n), test.truth(n))
+    notes += _how_many(counts, ordered, core, seconds)
+    if n < len(test.order):
+        score = 100 * float(task.score(expected.mean(axis=0)))
+        notes.append(f"on the same {n:,} test samples the teacher scores {score:.2f} % here; each drop is from that")
+    return {
+        who: _scored(files[who], outputs, ordered, counts, task=task, teacher=expected, place=core.place)
+        for who, outputs in said.items()
+    }, tuple(notes)
+
+
+def _answered(
+    files: Mapping[str, Path],
+    core: EmulatedCore,
+    ordered: Mapping[str, _Samples],
+    task: Task,
+    *,
+    seconds: float,
+    listen: Listener,
+) -> tuple[dict[str, dict[str, Outputs]], list[str]]:
+    """What the core's kernels answer by file and split, and sentences on what they do not."""
     said: dict[str, dict[str, Outputs]] = {}
     notes: list[str] = []
     for who, path in files.items():
@@ -99,16 +125,7 @@ def scores_there(
             raise
         except EdgekdError as error:
             notes.append(f"{who} could not be scored on {core.place}, so its score is this machine's: {error}")
-    if not said:
-        return {}, tuple(notes)
-    counts = {name: min(len(one[name]) for one in said.values()) for name in ordered}
-    notes += _told(counts, splits, core, seconds)
-    test, n = ordered["test"], counts["test"]
-    expected = task.statistics(test.here(teacher, task, n), test.truth(n))
-    return {
-        who: _scored(files[who], outputs, ordered, counts, task=task, teacher=expected, place=core.place)
-        for who, outputs in said.items()
-    }, tuple(notes)
+    return said, notes
 
 
 def _scored(
@@ -141,11 +158,13 @@ def _differing(task: Task, here: Outputs, there: Outputs) -> dict[str, float]:
     return {DIFFERING: float((ours != theirs).sum())} if ours.dtype.kind == "i" and ours.ndim == 1 else {}
 
 
-def _told(counts: Mapping[str, int], splits: Mapping[str, Split], core: EmulatedCore, seconds: float) -> list[str]:
+def _how_many(
+    counts: Mapping[str, int], ordered: Mapping[str, _Samples], core: EmulatedCore, seconds: float
+) -> list[str]:
     """On how many samples, where not on all."""
     return [
-        f"{counts[name]:,} of {len(split):,} {name} samples, drawn by the seed, were scored on {core.place}: as many "
-        f"as every file ran in {seconds:g} s"
-        for name, split in splits.items()
-        if counts[name] < len(split)
+        f"{counts[name]:,} of {len(samples.order):,} {name} samples, drawn by the seed, were scored on {core.place}: "
+        f"as many as every file ran in {seconds:g} s"
+        for name, samples in ordered.items()
+        if counts[name] < len(samples.order)
     ]

@@ -48,33 +48,36 @@ def test_without_the_kit_a_plan_is_refused_with_what_fetches_it(no_kit: None) ->
 
 
 @pytest.mark.parametrize(
-    ("batch", "processes"),
+    ("batch", "processors", "runs"),
     [
-        ("n", [4, 6]),  # four take 4 s, which leaves 6 s for six more
-        (1, [4, 6]),
-        (3, [4]),  # four runs of three samples take longer than all there is
+        ("n", 1, [4, 6]),  # four take 4 s, which leaves 6 s for six more
+        (1, 1, [4, 6]),
+        (3, 1, [4]),  # four runs of three samples take longer than all there is
+        (1, 2, [4, 4, 6, 6]),  # two at once
     ],
 )
 def test_as_many_samples_are_run_as_there_is_time_for(
-    batch: int | str, processes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: int | str, processors: int, runs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every sample takes a second, and there are ten."""
+    """Every sample takes a second of a processor, and there are ten."""
     clock, asked, ticks = [0.0], [], []
 
     def run(path: Path, samples: list[list[np.ndarray]], *, core: str, version: str) -> list[tuple[np.ndarray, ...]]:
         asked.append(len(samples))
-        clock[0] += sum(len(one) for [one] in samples)
+        clock[0] += sum(len(one) for [one] in samples) / processors
         assert (core, version) == ("cortex-a72", "1.31.1") and all(one.dtype == np.float16 for [one] in samples)
         return [(2 * one,) for [one] in samples]
 
     monkeypatch.setattr(module, "emulated_outputs", run)
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(module.os, "cpu_count", lambda: processors)
     inputs = np.arange(300, dtype=np.float32).reshape(100, 3)
     model = doubling(tmp_path / "m.onnx", batch)
     found = answers(model, CORE, lambda a, b: inputs[a:b], 100, seconds=10, listen=ticks.append)
-    assert asked == processes and found.dtype == np.float32
-    assert found.tolist() == (2 * inputs[: len(found)]).tolist() and len(found) in (10, 12)
-    assert isinstance(ticks[0], Tick) and (ticks[0].done, ticks[0].total) in ((4, 100), (12, 100))
+    assert asked == runs and found.dtype == np.float32
+    assert len(found) == sum(runs) * (batch if isinstance(batch, int) else 1)
+    assert found.tolist() == (2 * inputs[: len(found)]).tolist()
+    assert isinstance(ticks[-1], Tick) and (ticks[-1].done, ticks[-1].seconds_left) == (len(found), 0.0)
 
 
 def test_a_batch_that_is_not_full_is_filled_up_and_the_filling_dropped(
