@@ -124,7 +124,8 @@ def _answered(
         except PlaceLost:
             raise
         except EdgekdError as error:
-            notes.append(f"{who} could not be scored on {core.place}, so its score is this machine's: {error}")
+            why = str(error).replace(str(path), path.name)
+            notes.append(f"{who} could not be scored on {core.place}, so its score is this machine's: {why}")
     return said, notes
 
 

@@ -110,7 +110,8 @@ def _count(
         except PlaceLost:
             raise
         except EdgekdError as error:
-            notes.append(f"{who} could not be counted on {core.place}, so its latency is an estimate: {error}")
+            why = str(error).replace(str(path), path.name)
+            notes.append(f"{who} could not be counted on {core.place}, so its latency is an estimate: {why}")
     listen(Tick(f"counted on {core.name}", len(paths), len(paths), "all counted"))
     return found, notes
 

@@ -111,13 +111,13 @@ def test_everything_in_onnxruntime_is_counted_and_openvino_is_said_not_to_be(tmp
 
 
 def test_what_cannot_be_counted_keeps_its_estimate_with_the_reason(tmp_path: Path, failing) -> None:
-    failing["int8_static"] = BadInput("it has a node that nobody knows")
+    failing["int8_static"] = BadInput(f"{Path('files', 'int8_static.onnx')}: it has a node that nobody knows")
     found = emulated(tmp_path, candidate("fp32"), candidate("int8_static"))
     assert words(found) == {"fp32-onnxruntime": "emulated", "int8_static-onnxruntime": "estimated"}
     assert found.candidates[1].latency_p50_ms.value == 9.0 and found.candidates[1].instructions is None
     assert found.notes == (
         "int8_static-onnxruntime could not be counted on emulate:cortex-a72@1.31.1, so its latency is an estimate: "
-        "it has a node that nobody knows",
+        "int8_static.onnx: it has a node that nobody knows",
     )
 
 
