@@ -17,7 +17,7 @@ from edgekd.formats.onnx_file import read_onnx
 from edgekd.gate_result import Baseline, Comparison, ComparisonVerdict
 from edgekd.numerics import is_arm
 from edgekd.regression.build import Build
-from edgekd.regression.comparable import refuse_another, why_left_out
+from edgekd.regression.comparable import OF_RUNS, refuse_another, why_left_out
 from edgekd.regression.side_by_side import side_by_side
 from edgekd.regression.signals import (
     SIGNALS,
@@ -72,6 +72,7 @@ def compare_builds(baseline: Build, build: Build, how: How) -> Baseline:
     }
     if how.emulate:
         found["instructions"] = _instructions(baseline, build, how)
+        left_out.pop("instructions", None)
     if how.timing:
         timed = _timed(baseline, build, how)
         if isinstance(timed, str):
@@ -89,13 +90,14 @@ def compare_builds(baseline: Build, build: Build, how: How) -> Baseline:
 
 
 def _facts(build: Build, target: str, *, from_files: bool) -> Facts:
-    """From the file where both have one, since then the same version of everything looks at both; scores from runs."""
+    """From the file where both have one, since then the same version of everything looks at both; what a file does not
+    tell is from runs."""
     recorded = facts_of_records(build.figures or Figures(), build.operators)
     if not from_files or build.model is None:
         return recorded
     found = facts_of_file(build.model, target)
-    scores = {"score": recorded.signals["score"]} if "score" in recorded.signals else {}
-    return Facts({**found.signals, **scores}, found.operators)
+    of_runs = {metric: recorded.signals[metric] for metric in OF_RUNS if metric in recorded.signals}
+    return Facts({**found.signals, **of_runs}, found.operators)
 
 
 def _compared(metric: str, before: Facts, now: Facts, how: How) -> Comparison:

@@ -10,6 +10,8 @@ from edgekd.regression.build import Build
 
 _MACHINE = ("cpu", "architecture", "logical_cpus")
 _OF_RUNTIME = ("memory", "latency", "conversions", "operators", "arena")
+OF_RUNS = ("score", "instructions")
+"""What files do not tell by themselves."""
 _OTHER_MOMENT = (
     "times taken at different moments decide nothing: name a run folder that holds its artifact, an artifact or an "
     "ONNX file, and both are timed in turns"
@@ -54,7 +56,7 @@ def why_left_out(
 ) -> dict[str, str]:
     """Return the figures that one of the two has and that cannot be compared, with the reason.
 
-    `from_files`: all but the scores were found out from both model files just now, by this version on this machine.
+    `from_files`: all but `OF_RUNS` were found out from both model files just now, by this version on this machine.
     """
     found: dict[str, str] = {}
     for metric in {**before, **now}:
@@ -62,7 +64,7 @@ def why_left_out(
             found[metric] = f"not known of {'the baseline' if metric not in before else 'this build'}"
         elif metric in _OF_RUNTIME and "openvino" in (baseline.runtime, build.runtime):
             found[metric] = "what OpenVINO makes of a file is not known"
-        elif metric == "score" or not from_files:
+        elif metric in OF_RUNS or not from_files:
             reason = _difference(metric, baseline, build, before[metric], now[metric])
             if reason:
                 found[metric] = reason
@@ -75,6 +77,8 @@ def _difference(metric: str, baseline: Build, build: Build, before: Number, now:
     if metric == "score":
         names = {baseline.score_name, build.score_name} - {None}
         return _other_samples(baseline, build) if len(names) < 2 else "the two scores are not of one kind"
+    if metric == "instructions" and before.place != now.place:
+        return f"counted on {shown(before.place)} and {shown(now.place)}; --emulate counts both on one"
     if metric == "latency" and now.word == "measured":
         return _OTHER_MOMENT
     if metric == "memory" and now.word == "measured":

@@ -13,7 +13,7 @@ from edgekd.budget import Severity
 from edgekd.device import resolve
 from edgekd.emulation.count import count
 from edgekd.external_data import size_kib
-from edgekd.figures import Figures, Number, Word
+from edgekd.figures import Counted, Figures, Number, Word
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.gate_result import Comparison, ComparisonVerdict
 from edgekd.latency import predict_file
@@ -99,6 +99,7 @@ def facts_of_records(found: Figures, operators: Mapping[str, int]) -> Facts:
         "macs": None if found.macs is None else _of_file(found.macs, "count"),
         "memory": found.peak_memory_kib,
         "latency": found.latency_p95_ms,
+        "instructions": _counted(found.instructions),
     }
     if operators:
         known["conversions"] = _of_file(sum(operators.get(name, 0) for name in CONVERSIONS), "count")
@@ -115,6 +116,12 @@ def instructions_of(model: Path, target: str) -> Number:
     core, version = emulated_core(profile), profile.runtimes["onnxruntime"].version
     total = count(model, core=core, version=version).instructions.total
     return Number(value=total, unit="count", word="emulated", place=f"emulate:{core}@{version}", n=1)
+
+
+def _counted(found: Counted | None) -> Number | None:
+    if found is None or "total" not in found.by_class:
+        return None
+    return Number(value=found.by_class["total"], unit="count", word="emulated", place=found.place, n=1)
 
 
 def compare(metric: str, baseline: Number, now: Number, *, severity: Severity | None = None) -> Comparison:

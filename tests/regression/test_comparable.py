@@ -125,6 +125,17 @@ def test_what_both_files_were_looked_at_for_just_now_is_comparable() -> None:
     assert "other test samples" in (left_out(replace(other, test="u"), BUILD, "score", from_files=True) or "")
 
 
+def test_instructions_of_two_cores_are_not_compared() -> None:
+    before, now = (
+        {"instructions": Number(value=1.0, unit="count", word="emulated", place=f"emulate:{core}@1.31.1")}
+        for core in ("cortex-a72", "cortex-a76")
+    )
+    for from_files in (False, True):
+        said = why_left_out(BUILD, BUILD, before, now, from_files=from_files)["instructions"]
+        assert "'emulate:cortex-a72@1.31.1' and 'emulate:cortex-a76@1.31.1'" in said
+        assert why_left_out(BUILD, BUILD, now, now, from_files=from_files) == {}
+
+
 def test_what_only_one_side_knows_is_said() -> None:
     found = why_left_out(BUILD, BUILD, known("measured", "size"), known("measured", "score"), from_files=False)
     assert found == {"size": "not known of this build", "score": "not known of the baseline"}

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.figures import Figures, Number, Word
+from edgekd.figures import Counted, Figures, Number, Word
 from edgekd.regression.signals import SIGNALS, compare, different_operators, facts_of_file, facts_of_records
 
 
@@ -111,6 +111,14 @@ def test_records_give_what_they_hold() -> None:
     assert {metric: number.value for metric, number in facts.signals.items()} == {
         **{"size": 10.0, "macs": 5, "conversions": 3, "operators": 7},
     }
+
+
+def test_instructions_that_a_run_counted_are_compared_with_their_place() -> None:
+    counted = Counted(place="emulate:cortex-a72@1.31.1", by_class={"total": 7_950_000, "loads": 1})
+    number = facts_of_records(Figures(instructions=counted), {}).signals["instructions"]
+    assert (number.value, number.word, number.place) == (7_950_000, "emulated", counted.place)
+    assert facts_of_records(Figures(instructions=Counted(place="x", by_class={})), {}).signals == {}
+    assert compare("instructions", number, number.model_copy(update={"value": 8_030_000})).verdict == "regression"
 
 
 def test_a_file_gives_what_follows_from_it(tmp_path: Path) -> None:
