@@ -52,10 +52,11 @@ def test_the_page_is_whole_and_asks_for_nothing(build: str) -> None:
     page = render_html(sample[build]())
     outline = Outline(page)
     assert outline.open == []
-    assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & set(outline.tags)
+    assert outline.tags.count("script") == 1
+    assert not {"link", "img", "iframe", "object", "embed", "form", "base"} & set(outline.tags)
     assert not [name for name, _ in outline.attributes if name.startswith("on") or name in ("src", "srcset", "style")]
     assert all(value.startswith("#") for name, value in outline.attributes if name == "href")
-    assert not re.search(r"https?://|@import|url\(|<script", page)
+    assert not re.search(r"https?://|@import|url\(|<script[^>]", page)
 
 
 def test_links_inside_the_page_lead_somewhere() -> None:
@@ -89,10 +90,11 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Budgets",
         "Side by side",
         "What was tried",
-        "How int8 was made",
         "What the teacher was worth",
         "Classes",
+        "How int8 was made",
         "Time and memory",
+        "Other devices",
         "Reproduce",
         "What is not known",
     ]
