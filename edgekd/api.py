@@ -224,8 +224,7 @@ def report_between(before: str | Path, after: str | Path, *, out: str | Path | N
         BadInput: there are no results, or they do not hold what results.json must.
     """
     found = compare_runs(read_report(Path(before)), read_report(Path(after)), names=(str(before), str(after)))
-    beside = Path(after).parent if Path(after).is_file() else Path(after) / RESULTS.parent
-    write_page(_path(out) or beside, "between_runs", found, between_runs_page(found))
+    write_page(_path(out) or results_folder(after), "between_runs", found, between_runs_page(found))
     return found
 
 
@@ -238,6 +237,11 @@ def report_history(folder: str | Path, *, out: str | Path | None = None) -> Hist
     found = read_history(Path(folder))
     write_page(_path(out) or Path(folder), "history", found, history_page(found))
     return found
+
+
+def results_folder(run: str | Path) -> Path:
+    """Return the folder that a run's results.json lies in, the run named by its folder or by that file."""
+    return Path(run).parent if Path(run).is_file() else Path(run) / RESULTS.parent
 
 
 def run_folder(run: str | Path) -> Path:

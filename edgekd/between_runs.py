@@ -33,7 +33,8 @@ class RunSummary(Record):
 
 
 class Change(Record):
-    """One figure of what shipped. It is better or worse only where the intervals lie apart, or the figure is exact."""
+    """One figure of what shipped. It is better or worse only where it is exact, or where the intervals lie apart and
+    cover what differs between two runs: those of times do not, since they hold for one process at one time."""
 
     what: str
     before: Number | None
@@ -150,8 +151,10 @@ def change_of(what: str, before: Number | None, after: Number | None, *, apart: 
 def _judged(before: Number, after: Number, *, higher: bool) -> tuple[Outcome, str]:
     if before.low is None or before.high is None or after.low is None or after.high is None:
         return "open", "no interval is known"
-    if (before.low, before.high) == (after.low, after.high) and before.low == before.high:
+    if (before.value, before.low, before.high) == (after.value, after.low, after.high):
         return "same", ""
+    if before.unit == "ms" and before.word == "measured":
+        return "open", "timed at different times; edgekd gate --baseline times both in turns"
     if before.low <= after.high and after.low <= before.high:
         return "open", "the intervals overlap"
     return ("better" if (after.value > before.value) == higher else "worse"), ""

@@ -25,7 +25,7 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
 ) -> None:
     """Write the page, and print its summary."""
-    from edgekd.api import report, report_between, report_history, run_folder
+    from edgekd.api import report, report_between, report_history, results_folder, run_folder
     from edgekd.rendering.between_runs import between_runs_page
     from edgekd.rendering.history import history_page
 
@@ -33,11 +33,17 @@ def command(
         raise UsageError("Name one run, two runs, or by --history a folder of many; --out is for the last two.")
     if history is not None:
         trend = report_history(history, out=out)
-        return print_json(_plain(trend)) if as_json else print_page(history_page(trend), out or history)
+        return (
+            print_json(_plain(trend)) if as_json else print_page(history_page(trend), (out or history) / "history.html")
+        )
     assert run is not None
     if other is not None:
         compared = report_between(run, other, out=out)
-        return print_json(_plain(compared)) if as_json else print_page(between_runs_page(compared), out or other)
+        return (
+            print_json(_plain(compared))
+            if as_json
+            else print_page(between_runs_page(compared), (out or results_folder(other)) / "between_runs.html")
+        )
     found = report(run)
     return print_json(_plain(found)) if as_json else print_report(found, run_folder(run))
 

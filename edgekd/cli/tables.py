@@ -68,7 +68,7 @@ def print_report(report: Report, root: Path) -> None:
         out.print(f"{name:<9} {path}", soft_wrap=True)
 
 
-def print_page(page: Page, beside: Path) -> None:
+def print_page(page: Page, file: Path) -> None:
     """Several runs: the sentences and open tables of their page, and where it is."""
     out = console()
     for section in page.sections:
@@ -80,7 +80,7 @@ def print_page(page: Page, beside: Path) -> None:
                 for row in shown.rows:
                     lines.add_row(*(clean(cell) if isinstance(cell, str) else spoken(cell) for cell in row))
                 out.print(f"\n{clean(section.title)}: {clean(shown.title)}", lines)
-    out.print(f"\n{clean(page.stamp)}\npage      {beside}", soft_wrap=True)
+    out.print(f"\n{clean(page.stamp)}\npage      {file}", soft_wrap=True)
 
 
 def budget_line(outcome: BudgetOutcome) -> str:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from edgekd.between_runs import BudgetChange, Change, RunsCompared, SettingChange, ValueChange
+from edgekd.between_runs import BudgetChange, Change, RunsCompared, RunSummary, SettingChange, ValueChange
+from edgekd.rendering.columns import column
 from edgekd.rendering.outline import ClassRecall, file_name
 from edgekd.rendering.plots import Plot
 from edgekd.rendering.sections import Page, Section
@@ -24,8 +25,7 @@ def between_runs_page(found: RunsCompared) -> Page:
         title=f"{clean(file_name(after.model))} on {clean(after.target)}: two runs",
         stamp=said or "nothing can be compared",
         tone=after.verdict,
-        headline=f"Before: {VERDICT_WORDS[before.verdict]}. {before.headline} After: {VERDICT_WORDS[after.verdict]}. "
-        f"{after.headline}",
+        headline=f"Before: {_told(before)} After: {_told(after)}",
         sections=(
             Section("runs", "The two runs", found.caveats, tables=(_runs(found),)),
             Section("figures", "Figures of what ships", tables=(_figures(found),)),
@@ -36,6 +36,10 @@ def between_runs_page(found: RunsCompared) -> Page:
             Section("environment", "Where it ran", tables=(_settings("Environment", found.environment),)),
         ),
     )
+
+
+def _told(run: RunSummary) -> str:
+    return f"{VERDICT_WORDS[run.verdict]}. {clean(run.headline, longest=200).rstrip('.')}."
 
 
 def _runs(found: RunsCompared) -> Table:
@@ -52,7 +56,7 @@ def _runs(found: RunsCompared) -> Table:
         row("edgekd", "edgekd"),
         row("Read from", "run"),
     )
-    return Table("Side by side", ("", "Before", "After"), rows, "")
+    return Table("Side by side", ("Of the run", "Before", "After"), rows, "", sortable=False)
 
 
 def _shown(found: RunsCompared) -> list[Change]:
@@ -64,21 +68,21 @@ def _shown(found: RunsCompared) -> list[Change]:
 
 
 def _figures(found: RunsCompared) -> Table:
+    by_change = [(change, column("", [change.before, change.after])) for change in _shown(found)]
     rows = tuple(
         (
-            FIGURE_TITLES.get(change.what, change.what),
-            change.before,
-            change.after,
+            ", ".join(part for part in (FIGURE_TITLES.get(change.what, change.what), shared.said) if part),
+            *shared.texts,
             _difference(change),
             f"{change.outcome}: {change.reason}" if change.reason else change.outcome,
         )
-        for change in _shown(found)
+        for change, shared in by_change
     )
     note = (
         "Better and worse are what is exact, or whose intervals lie apart. Open is what is neither, which is not the "
         "same as unchanged."
     )
-    return Table("Figures", ("Figure", "Before", "After", "Change", "What may be said"), rows, note)
+    return Table("Figures", ("Figure", "Before", "After", "Change", "What may be said"), rows, note, sortable=False)
 
 
 def _difference(change: Change) -> str:

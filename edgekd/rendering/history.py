@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 
 from edgekd.history import History, HistoryEntry
+from edgekd.rendering.columns import column
 from edgekd.rendering.outline import file_name
 from edgekd.rendering.plots import Plot
 from edgekd.rendering.sections import Page, Section
 from edgekd.rendering.svg.trend import Step, trend
 from edgekd.rendering.tables import Table
-from edgekd.rendering.text import FIGURE_TITLES, VERDICT_WORDS, axis_unit, clean
+from edgekd.rendering.text import FIGURE_TITLES, VERDICT_WORDS, axis_unit, clean, spoken
 from edgekd.units import SHARES
 
 DRAWN = ("score", "latency_p95_ms", "size_kib", "peak_memory_kib", "cpu_ms")
 _HOW = (
-    "A line joins what was had in the same way on the same place; hollow dots are estimates. Colours are the verdicts "
-    "of the runs."
+    "In the plots a line joins what was had in the same way on the same place; hollow dots are estimates, and colours "
+    "are the verdicts of the runs."
 )
 
 
@@ -39,7 +40,7 @@ def history_page(history: History) -> Page:
 def _section(anchor: str, model: str, target: str, entries: Sequence[HistoryEntry]) -> Section:
     plots = tuple(plot for plot in (_plot(name, entries) for name in DRAWN) if plot is not None)
     title = f"{clean(model)} on {clean(target)}"
-    return Section(anchor, title, plots=plots, tables=(_table(entries),))
+    return Section(anchor, title, (_HOW,) if plots else (), plots=plots, tables=(_table(entries),))
 
 
 def _plot(name: str, entries: Sequence[HistoryEntry]) -> Plot | None:
@@ -54,24 +55,25 @@ def _plot(name: str, entries: Sequence[HistoryEntry]) -> Plot | None:
     size, shown = (SHARES["%"], "%") if unit == "score" else axis_unit(max(step.number.value for step in steps), unit)
     title = FIGURE_TITLES[name]
     words = " and ".join(dict.fromkeys(step.number.word for step in steps))
-    drawn = trend(title, steps, label=f"{title.lower()}, {words} ({shown})", divisor=size)
-    return Plot(title, drawn, _HOW) if drawn else None
+    drawn = trend(title, steps, label=f"{words} ({shown})", divisor=size)
+    return Plot(title, drawn, f"Latest: {spoken(steps[-1].number)}.") if drawn else None
 
 
 def _table(entries: Sequence[HistoryEntry]) -> Table:
     known = [name for name in DRAWN if any(name in entry.figures for entry in entries)]
+    columns = [column(FIGURE_TITLES[name], [entry.figures.get(name) for entry in entries]) for name in known]
     rows = [
         (
-            str(index),
+            str(index + 1),
             _moment(entry),
             VERDICT_WORDS[entry.verdict],
             entry.shipped,
-            *(entry.figures.get(name) for name in known),
+            *(shown.texts[index] for shown in columns),
             entry.run,
         )
-        for index, entry in enumerate(entries, start=1)
+        for index, entry in enumerate(entries)
     ]
-    header = ("Run", "Finished", "Verdict", "Shipped", *(FIGURE_TITLES[name] for name in known), "File")
+    header = ("Run", "Finished", "Verdict", "Shipped", *(shown.head for shown in columns), "File")
     note = (
         "* The time of the file, since the run does not say its own." if any(e.dated_by_file for e in entries) else ""
     )

@@ -29,7 +29,6 @@ from edgekd.rendering.text import (
     METRIC_TITLES,
     VERDICT_WORDS,
     count,
-    figure,
     limit,
     quantity,
     spoken,
@@ -128,9 +127,7 @@ def _score_title(report: Report) -> str:
 
 
 def _cells(shown: Column) -> list[str]:
-    """Figures with their word and place, unless the column's head says those."""
-    write = figure if shown.said else spoken
-    return [escape(write(number, shown.unit)) for number in shown.numbers]
+    return [escape(text) for text in shown.texts]
 
 
 def _of_teacher(ratio: float | None) -> str:

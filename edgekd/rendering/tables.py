@@ -15,7 +15,8 @@ _FACTORS = {**MILLISECONDS, **KIBIBYTES, "k": 1e3, "M": 1e6, "G": 1e9}
 class Table:
     """Rows of cells under a header; the first cell names its row. Foreign strings in cells are not escaped yet.
 
-    `folded` says that a plot tells the same, or that few will want it, so that a page may show it on demand.
+    `folded` says that a plot tells the same, or that few will want it, so that a page may show it on demand;
+    `sortable` that its rows are of a kind.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     note: str
     folded: bool = False
+    sortable: bool = True
 
 
 def sort_key(cell: Cell) -> str:

@@ -26,11 +26,11 @@ const LAYOUT = () => {
 
 // What a person does with a table: click the header of a column, then again by the keyboard.
 async function sorted(page) {
-  const button = await page.$("#tried th:nth-child(2) button");
+  const button = await page.$("#tried > table th:nth-child(2) button");
   if (!button || !(await button.isVisible())) return null;
-  const read = () => page.$$eval("#tried tbody:first-of-type tr td:nth-child(2)", cells => cells.map(c => c.textContent.trim()));
+  const read = () => page.$$eval("#tried > table:first-of-type tbody td:nth-child(2)", cells => cells.map(c => c.textContent.trim()));
   const before = await read();
-  const head = await page.$("#tried th:nth-child(2)");
+  const head = await page.$("#tried > table th:nth-child(2)");
   await head.click();
   const rising = await read();
   await button.focus();
@@ -50,6 +50,7 @@ async function see(browser, view) {
   await page.setViewport({width: view.width, height: 900});
   await page.emulateMediaFeatures([{name: "prefers-color-scheme", value: view.dark ? "dark" : "light"}]);
   await page.goto(job.page);
+  await page.$$eval("details", folded => folded.forEach(one => (one.open = true)));
   const seen = {...view, faults, ...(await page.evaluate(LAYOUT))};
   seen.paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   seen.buttons = (await page.$$("thead button")).length;
