@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import html
 import re
 import runpy
 from html.parser import HTMLParser
@@ -242,3 +245,45 @@ def test_text_has_enough_contrast_in_the_light_and_in_the_dark() -> None:
             assert contrast(colours[text], colours[paper]) >= 4.5, (text, paper)
         for series in ("shipped", "student", "control", "teacher", "pass", "missed"):
             assert contrast(colours[series], colours["card"]) >= 3.0, series
+
+
+def test_the_first_screen_says_what_ships_whether_it_fits_and_why_not() -> None:
+    built = report()
+    top = words(render_html(built).split('<section id="budgets">')[0].split("<main>")[1])
+    assert top.startswith("? Inconclusive resnet56_state_dict.pt on raspberry-pi-4")
+    why = "19.4 ms estimated, at most 30 ms; only an estimate"
+    assert top.index(why) < top.index("261 KiB measured, at most 256 KiB (warns only); over the limit by 2 %")
+    assert "0.51 points [" not in top  # what fits needs no reason
+    for fact in ("Size 261 KiB 8 % of the teacher's", "Latency 19.4 ms [12.6, 26.2]", "0.51 points below the teacher"):
+        assert fact in top
+    missed = built.budgets[2].model_copy(update={"severity": "error"})
+    changed = built.model_copy(update={"budgets": (*built.budgets[:2], missed), "verdict": "missed"})
+    top = words(render_html(changed).split('<section id="budgets">')[0])
+    assert top.index("over the limit by 2 %") < top.index("only an estimate")
+
+
+def test_the_policy_names_our_style_and_script_and_nothing_else() -> None:
+    page = render_html(sample["hostile_report"]())
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', page)
+
+    def digest(element: str) -> str:
+        [text] = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    assert html.unescape(policy).split("; ") == [
+        "default-src 'none'",
+        f"style-src {digest('style')}",
+        f"script-src {digest('script')}",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+
+
+def test_tables_and_plots_have_names_for_those_who_hear_them() -> None:
+    page = render_html(report())
+    tables = re.findall(r"<table[^>]*>\s*(?:<caption>)?", page)
+    assert len(tables) > 10
+    assert all("<caption>" in table or "aria-labelledby" in table for table in tables)
+    assert all("<title>" in drawing for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    headers = re.findall(r"<th\b[^>]*>", page)
+    assert headers and all('scope="' in header for header in headers)
