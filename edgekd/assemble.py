@@ -147,9 +147,9 @@ def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]
 
 def _confusion(facts: RunFacts, chosen: Candidate) -> Confusion | None:
     """What shipped takes for what. Where the list of the teacher's mistakes is full, what it lacks is not known."""
-    mistakes = facts.benchmarked.mistakes.get(chosen.id, ())
-    if not mistakes:
+    if not facts.benchmarked.test_samples:
         return None
+    mistakes = facts.benchmarked.mistakes.get(chosen.id, ())
     listed = facts.benchmarked.mistakes.get("teacher", ())
     of_teacher = {(label, answer): count for label, answer, count in listed}
     otherwise = 0 if "teacher" in facts.benchmarked.models and len(listed) < MOST_CONFUSED else None

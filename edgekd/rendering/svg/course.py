@@ -53,7 +53,8 @@ def latency_course(course: Course) -> Markup:
     seconds = course.seconds
     x = Scale(0.0, float(seconds[-1]) or 1.0, LEFT, WIDTH - RIGHT)
     stretches = _stretches(course, seconds)
-    y = Scale(*span([float(v) for v in np.percentile(course.samples_ms, [1, 97])], padding=0.25), BOTTOM, TOP)
+    low, high = span([float(v) for v in np.percentile(course.samples_ms, [1, 97])], padding=0.25)
+    y = Scale(max(0.0, low), high, BOTTOM, TOP)
     sensors = [(name, [one[name] for one in course.conditions if name in one]) for name in SENSORS]
     shown = [(name, values) for name, values in sensors if len(values) > 1]
     bottom = BOTTOM + (PANEL + GAP) * len(shown)
