@@ -102,6 +102,7 @@ def run_quantize(
 
 
 def _on_every_device(model: Path) -> tuple[DeviceEstimate, ...]:
+    """What ships, estimated for every device that a profile ships for."""
     predictions = (one.model_dump(include=set(DeviceEstimate.model_fields)) for one in predict_file(model).predictions)
     return tuple(DeviceEstimate.model_validate(one) for one in predictions)
 

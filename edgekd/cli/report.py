@@ -8,13 +8,13 @@ Examples:
 """
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from edgekd.cli.tables import print_json, print_page, print_report
 from edgekd.errors import UsageError
 from edgekd.record import Record
+from edgekd.rendering.sections import Page
 
 
 def command(
@@ -33,20 +33,20 @@ def command(
         raise UsageError("Name one run, two runs, or by --history a folder of many; --out is for the last two.")
     if history is not None:
         trend = report_history(history, out=out)
-        return (
-            print_json(_plain(trend)) if as_json else print_page(history_page(trend), (out or history) / "history.html")
-        )
-    assert run is not None
-    if other is not None:
+        _show(trend, history_page(trend), (out or history) / "history.html", as_json)
+    elif run is not None and other is not None:
         compared = report_between(run, other, out=out)
-        return (
-            print_json(_plain(compared))
-            if as_json
-            else print_page(between_runs_page(compared), (out or results_folder(other)) / "between_runs.html")
-        )
-    found = report(run)
-    return print_json(_plain(found)) if as_json else print_report(found, run_folder(run))
+        _show(compared, between_runs_page(compared), (out or results_folder(other)) / "between_runs.html", as_json)
+    elif run is not None:
+        found = report(run)
+        if as_json:
+            print_json(found.model_dump(mode="json", by_alias=True))
+        else:
+            print_report(found, run_folder(run))
 
 
-def _plain(record: Record) -> dict[str, Any]:
-    return record.model_dump(mode="json", by_alias=True)
+def _show(record: Record, page: Page, file: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(record.model_dump(mode="json", by_alias=True))
+    else:
+        print_page(page, file)
