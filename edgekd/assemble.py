@@ -200,10 +200,11 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
     """What this run could not find out, so that nobody takes its silence for an answer."""
     lines = []
     if facts.profile.name != "host":
-        lines.append(
-            f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its "
-            "median and tail are not told apart."
-        )
+        counted = chosen.instructions
+        known = "its latency and memory are estimates"
+        if counted:
+            known = f"its latency is made from instructions counted on {counted.place}, its memory is an estimate"
+        lines.append(f"Nothing ran on a {facts.profile.title}: {known}, and its median and tail are not told apart.")
         elsewhere = [c for c in facts.choice.candidates if c.scored_on]
         if elsewhere:
             names = ", ".join(c.id for c in elsewhere)
@@ -211,6 +212,8 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
                 f"The score of {names} was taken on {elsewhere[0].scored_on}, whose integer kernels round otherwise "
                 f"than those of the {facts.profile.core}; what it is there is not known."
             )
+        if chosen.score is not None and chosen.score.word == "emulated":
+            lines.append("Shares by class are as this machine's kernels compute them, not the target's.")
         if any(one.taken and one.session for one in facts.configured.trials):
             lines.append(
                 f"The session options were found on this machine, not on a {facts.profile.title}; there they may gain "

@@ -178,6 +178,11 @@ class Recipe(Record):
     )
     search_time: str = _option("10m", CANDIDATES, "Wall-clock limit of each of these, such as 10m.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
+    emulate: bool = _option(
+        False,
+        CANDIDATES,
+        "Count what the target's Arm core executes, and score int8 as its kernels compute it, under emulation.",
+    )
     calibration_images: int = _option(512, CANDIDATES, "Training images that calibrate int8.", ge=1)
 
     budget: tuple[str, ...] = _option(

@@ -185,7 +185,8 @@ class Report(Record):
     """What that share is."""
     confusion: Confusion | None = None
     latency_by_operator: dict[str, float] = {}
-    """Estimated milliseconds on the target by operator class, for the shipped model."""
+    """Milliseconds on the target by operator class, for the shipped model: emulated where its latency is, else
+    estimated."""
     devices: tuple[DeviceEstimate, ...] = ()
     """What ships on every device that a profile ships for."""
     artifact: dict[str, str] = {}

@@ -82,6 +82,10 @@ def _candidates(plan: Recipe, profile: DeviceProfile) -> dict[str, Any]:
     asked = runtime_names(plan.runtimes)
     here = [name for name in asked if name in profile.runtimes and RUNTIMES[name].available()]
     found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes, profile)), "runtimes": here}
+    if plan.emulate:
+        from edgekd.emulated_figures import core_for
+
+        found["emulated"] = core_for(profile).place
     absent = [f"{name} ({_why_not(name, profile)})" for name in asked if name not in here]
     return {**found, "runtimes left out": absent} if absent else found
 

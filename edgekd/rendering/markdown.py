@@ -18,6 +18,7 @@ from edgekd.rendering.outline import (
     missing_data,
     most_changed,
     noise,
+    operator_word,
     recalls,
     session_words,
     standing,
@@ -233,7 +234,7 @@ def _devices(report: Report) -> str:
 
 def _operators(report: Report) -> str:
     by_time = sorted(report.latency_by_operator.items(), key=lambda item: -item[1])
-    rows = [(escape(name), f"{quantity(ms, 'ms')} estimated") for name, ms in by_time]
+    rows = [(escape(name), f"{quantity(ms, 'ms')} {operator_word(report)}") for name, ms in by_time]
     return table_section("Where the time goes", ("Operator", f"Time for {escape(report.target)}"), rows)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgekd.budget import score_drop
-from edgekd.figures import Figures, Number
+from edgekd.figures import Figures, Number, Word
 from edgekd.nested import leaves
 from edgekd.rendering.tables import Cell, Table
 from edgekd.rendering.text import MODEL_TITLES, clean
@@ -104,6 +104,13 @@ def standing(candidate: Candidate) -> str:
     return ", ".join([*said, *([f"scored on {candidate.scored_on}"] if candidate.scored_on else [])])
 
 
+def operator_word(report: Report) -> Word:
+    """How the time by operator was obtained: as the latency was, except that it is never measured."""
+    shipped = report.models.get("shipped")
+    counted = shipped is not None and shipped.instructions is not None
+    return "emulated" if counted else "estimated"
+
+
 def noise(candidate: Candidate) -> float | None:
     """Signal to quantization noise in dB; None for fp32, which quantizes nothing."""
     return None if candidate.scheme == "fp32" else candidate.sqnr_db
@@ -124,6 +131,14 @@ def failing(report: Report) -> tuple[BudgetOutcome, ...]:
 def file_name(path: str) -> str:
     """A file without its folders, for headings."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+
+
+def beside_teacher(drop: Number) -> str:
+    """How far a score is from the teacher's, as in "0.51 points below the teacher"."""
+    points = f"{100 * abs(drop.value):.2f}"
+    if float(points) == 0:
+        return "level with the teacher"
+    return f"{points} points {'below' if drop.value > 0 else 'above'} the teacher"
 
 
 def absent(report: Report) -> tuple[str, ...]:

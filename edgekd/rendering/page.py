@@ -7,7 +7,7 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from edgekd.rendering.outline import noise, session_words, standing
+from edgekd.rendering.outline import beside_teacher, noise, session_words, standing
 from edgekd.rendering.svg.meter import budget_meter
 from edgekd.rendering.tables import sort_key
 from edgekd.rendering.text import (
@@ -48,6 +48,7 @@ def environment() -> Environment:
         "where": where,
         "actual": lambda outcome: _thin(actual(outcome)),
         "actual_interval": actual_interval,
+        "beside_teacher": beside_teacher,
         "noise": noise,
         "session_words": session_words,
         "standing": standing,

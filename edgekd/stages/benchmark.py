@@ -70,7 +70,7 @@ class Benchmarked(Record):
     test_samples: dict[str, int] = {}
     """Class index as text to the samples of it in test, where mistakes are known."""
     latency_by_operator: dict[str, dict[str, float]]
-    """Candidate id to estimated milliseconds on the target by operator class."""
+    """Candidate id to milliseconds on the target by operator class, estimated or, from an emulated core, counted."""
     notes: tuple[str, ...]
 
 

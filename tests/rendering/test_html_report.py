@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.figures import Figures
+from edgekd.figures import Figures, Number
 from edgekd.rendering.html import render_html
+from edgekd.rendering.outline import beside_teacher
 from edgekd.results import Report
 
 sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
@@ -287,3 +288,10 @@ def test_tables_and_plots_have_names_for_those_who_hear_them() -> None:
     assert all("<title>" in drawing for drawing in re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     headers = re.findall(r"<th\b[^>]*>", page)
     assert headers and all('scope="' in header for header in headers)
+
+
+def test_what_is_no_better_and_no_worse_is_level() -> None:
+    said = [
+        beside_teacher(Number(value=v, unit="fraction", word="measured", place="host")) for v in (0.0051, -0.0051, 0)
+    ]
+    assert said == ["0.51 points below the teacher", "0.51 points above the teacher", "level with the teacher"]
