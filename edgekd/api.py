@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.between_runs import RunsCompared, compare_runs
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.device import HOST, DeviceProfile, list_own_profiles, list_profiles, resolve
@@ -21,19 +20,17 @@ from edgekd.formats.identify import KIND_NAMES, identify
 from edgekd.formats.onnx_file import read_onnx
 from edgekd.gate import RESULTS, GateResult, read_report
 from edgekd.gate import gate as gate_run
-from edgekd.history import History
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
-from edgekd.past_runs import read_history
+from edgekd.past_runs import report_between as report_between
+from edgekd.past_runs import report_history as report_history
 from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
 from edgekd.places.emulated_work import counting
 from edgekd.progress import Listener, silent
 from edgekd.recipe import Recipe
 from edgekd.recipe_file import make_recipe
-from edgekd.rendering.between_runs import between_runs_page
-from edgekd.rendering.history import history_page
 from edgekd.results import Report
-from edgekd.stages.report import write_page, write_report
+from edgekd.stages.report import write_report
 from edgekd.verify import Verification
 from edgekd.verify import verify as verify_artifact
 
@@ -214,34 +211,6 @@ def report(run: str | Path) -> Report:
     found = read_report(folder)
     write_report(folder / "report", found)
     return found
-
-
-def report_between(before: str | Path, after: str | Path, *, out: str | Path | None = None) -> RunsCompared:
-    """Hold one run against an earlier one; write between_runs.html, .md and .json beside the later's results.json, or
-    into the folder `out`. Either is a run folder or a results.json.
-
-    Raises:
-        BadInput: there are no results, or they do not hold what results.json must.
-    """
-    found = compare_runs(read_report(Path(before)), read_report(Path(after)), names=(str(before), str(after)))
-    write_page(_path(out) or results_folder(after), "between_runs", found, between_runs_page(found))
-    return found
-
-
-def report_history(folder: str | Path, *, out: str | Path | None = None) -> History:
-    """Show the trend of every figure over the runs in a folder; write history.html, .md and .json into it, or `out`.
-
-    Raises:
-        BadInput: there is no such folder, or no results in it can be read.
-    """
-    found = read_history(Path(folder))
-    write_page(_path(out) or Path(folder), "history", found, history_page(found))
-    return found
-
-
-def results_folder(run: str | Path) -> Path:
-    """Return the folder that a run's results.json lies in, the run named by its folder or by that file."""
-    return Path(run).parent if Path(run).is_file() else Path(run) / RESULTS.parent
 
 
 def run_folder(run: str | Path) -> Path:
