@@ -1,5 +1,7 @@
 """The plots of what classes gained and lost, and which are taken for which."""
 
+import math
+
 from edgekd.rendering.outline import confusion_counts, most_changed, recalls
 from edgekd.rendering.plots import Plot
 from edgekd.rendering.svg.bars import Bar, bars
@@ -31,7 +33,7 @@ def confusion_plot(report: Report) -> Plot | None:
     caption = "What shipped, on test samples."
     known = [pair for pair in found.pairs if pair.teacher is not None]
     grown = max(known, key=_growth, default=None)
-    if grown is not None and _growth(grown) > 0:
+    if grown is not None and _growth(grown) > 2 * math.sqrt(grown.shipped + (grown.teacher or 0)):  # else chance
         caption += (
             f" Against the teacher it most of all takes {clean(grown.truth)} for {clean(grown.answer)}: "
             f"{grown.shipped} times, the teacher {grown.teacher}."

@@ -143,3 +143,5 @@ def test_of_many_classes_the_most_frequent_mistakes_are_shown() -> None:
     shown = rows(plot.drawing)
     assert len(shown) == 15 and shown["c0 for c29"] == "25 of 50, teacher 0"
     assert "most of all takes c0 for c29: 25 times, the teacher 0" in plot.caption
+    by_chance = confusion_plot(sample["sample_report"]())  # 14 against 9 of a thousand
+    assert by_chance is not None and "Against the teacher" not in by_chance.caption
