@@ -61,7 +61,7 @@ def assemble_report(facts: RunFacts) -> Report:
     models = facts.benchmarked.models
     shipped = Figures(**{name: getattr(chosen, name) for name in Figures.model_fields})
     outcomes = judge(
-        parse_budgets(facts.plan.budget),
+        (*parse_budgets(facts.plan.budget), *parse_budgets(facts.plan.warn, severity="warn")),
         shipped,
         models.get("teacher"),
         target=facts.profile.name,
@@ -119,9 +119,9 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
     latency = chosen.latency_p50_ms
     speed = f", {latency.value:.3g} ms on {facts.profile.title} ({latency.word})" if latency else ""
     what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {chosen.size_kib:,.0f} KiB{speed}"
-    missed = sum(o.verdict == "missed" for o in outcomes)
+    missed = sum(o.verdict == "missed" and o.severity == "error" for o in outcomes)
     verdicts: dict[Verdict, str] = {
-        "pass": "every budget is met" if outcomes else "no budgets were set",
+        "pass": _met(outcomes),
         "missed": f"{missed} of {len(outcomes)} budget{'s' * (len(outcomes) > 1)} missed",
         "inconclusive": "a budget could not be decided",
     }
@@ -132,6 +132,13 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
         )
         missing = f"No {what_for} scores are {facts.loaded.score_name} with the teacher. "
     return f"{missing}{what}; {verdicts[decided]}"
+
+
+def _met(outcomes: tuple[BudgetOutcome, ...]) -> str:
+    warned = sum(o.severity == "warn" and o.verdict != "pass" for o in outcomes)
+    if warned:
+        return f"every budget is met but {warned} that only warn{'s' * (warned == 1)}"
+    return "every budget is met" if outcomes else "no budgets were set"
 
 
 def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from edgekd.between_runs import RunsCompared, compare_runs
 from edgekd.errors import BadInput
-from edgekd.gate import RESULTS, read_report
 from edgekd.history import History, history_of
 from edgekd.rendering.between_runs import between_runs_page
 from edgekd.rendering.history import history_page
+from edgekd.results_file import RESULTS, read_report
 from edgekd.stages.report import write_page
 
 OWN = ("history.json", "between_runs.json")

@@ -35,6 +35,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         PlaceLost: what is to be emulated needs a kit that is not there.
     """
     parse_budgets(plan.budget)
+    parse_budgets(plan.warn)
     scheme_names(plan.schemes)
     rung_names(plan.rungs)
     parse_seconds(plan.search_time, "--search-time")

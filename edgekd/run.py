@@ -87,8 +87,8 @@ class Run:
     def _latency_goal(self) -> float | None:
         """Milliseconds that the student is pruned to: a latency budget where no share of MACs was asked for."""
         wanted = self.plan.student == "auto" and self.plan.keep_macs is None
-        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric == "latency"]
-        return limits[0] if wanted and limits else None
+        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric in ("latency", "latency_p50")]
+        return min(limits) if wanted and limits else None
 
     def export(self, loaded: Finished[Loaded], distilled: Finished[Distilled]) -> Finished[Exports]:
         runtime = self.profile.runtimes["onnxruntime"]

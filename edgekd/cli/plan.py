@@ -71,9 +71,10 @@ def _training(plan: Recipe) -> dict[str, Any]:
 def _student(plan: Recipe) -> str:
     if plan.student != "auto":
         return str(plan.student)
-    latency = next((text for text in plan.budget if parse_budgets([text])[0].metric == "latency"), None)
-    if plan.keep_macs is None and latency:
-        return f"pruned from the teacher: the largest tried whose estimate fits {latency}"
+    limits = [b for b in parse_budgets(plan.budget) if b.metric in ("latency", "latency_p50")]
+    if plan.keep_macs is None and limits:
+        tightest = min(limits, key=lambda budget: budget.limit)
+        return f"pruned from the teacher: the largest tried whose estimate fits {tightest.metric}={tightest.limit:g}ms"
     return f"pruned from the teacher to {100 * (plan.keep_macs or KEEP_MACS):g} % of its MACs"
 
 

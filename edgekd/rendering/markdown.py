@@ -38,8 +38,6 @@ from edgekd.rendering.text import (
 )
 from edgekd.results import BudgetOutcome, Report
 
-__all__ = ["budget_table", "escape", "render_markdown"]
-
 MOST_MISTAKES = 10
 
 

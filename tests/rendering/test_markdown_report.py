@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.figures import Counted
-from edgekd.rendering.markdown import budget_table, escape, render_markdown
+from edgekd.rendering.gfm import escape
+from edgekd.rendering.markdown import budget_table, render_markdown
 from edgekd.rendering.outline import session_words
 from edgekd.rendering.text import MISSING, figure
 from edgekd.results import Report
