@@ -28,6 +28,7 @@ __all__ = [
     "predict",
     "quantize",
     "report",
+    "try_in_browser",
     "verify",
 ]
 
