@@ -125,7 +125,7 @@ def _write_parity(folder: Path, chosen: Candidate, inputs: npt.NDArray[Any]) -> 
 def _write_parity_image(folder: Path, how: Preprocessing) -> None:
     """Write a made-up image, larger than the model's and of other proportions, and the model input it becomes."""
     (height, width), rng = how.shape[1:], np.random.default_rng(0)
-    image = rng.integers(0, 256, (2 * height + 3, width + width // 2, 3), np.uint8)
+    image = rng.integers(0, 256, (height + height // 2, 2 * width + 3, 3), np.uint8)
     fitted = fit_image(Image.fromarray(image), Fit(height, width, how.shape[0], how.resize, how.crop))
     np.savez(folder / "parity" / "image.npz", image=image, input=normalise(fitted[None], how)[0])
 

@@ -10,12 +10,19 @@ const AS_STORED = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
  */
 export async function decode(source) {
   const bitmap = await createImageBitmap(source, AS_STORED);
-  const { height, width } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  try {
+    const { height, width } = bitmap;
+    const painted = paint(bitmap);
+    return { rgba: isOpaque(painted) ? painted : await straight(bitmap), height, width };
+  } finally {
+    bitmap.close();
+  }
+}
+
+function paint(bitmap) {
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const rgba = context.getImageData(0, 0, width, height).data;
-  return isOpaque(rgba) ? { rgba, height, width } : decodeTransparent(source);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
 }
 
 function isOpaque(rgba) {
@@ -23,17 +30,15 @@ function isOpaque(rgba) {
   return true;
 }
 
-/** A canvas keeps colours multiplied by their opacity, and where nothing is opaque, none. */
-async function decodeTransparent(blob) {
-  if (!("ImageDecoder" in globalThis)) {
-    throw new Error("this browser does not give the colours of transparent pixels; take an image without transparency");
-  }
-  const decoder = new ImageDecoder({ data: await blob.arrayBuffer(), type: blob.type, ...AS_STORED });
-  const { image } = await decoder.decode();
-  const rgba = new Uint8ClampedArray(image.allocationSize({ format: "RGBA" }));
-  await image.copyTo(rgba, { format: "RGBA" });
-  const { height, width } = image.visibleRect;
-  image.close();
-  decoder.close();
-  return { rgba, height, width };
+/** The colours of transparent pixels, which a canvas keeps only multiplied by their opacity. */
+async function straight(bitmap) {
+  if (!("VideoFrame" in globalThis)) throw new Error("this browser does not tell the colours of transparent pixels");
+  const frame = new VideoFrame(bitmap, { timestamp: 0 });
+  const pixels = new Uint8ClampedArray(frame.allocationSize());
+  await frame.copyTo(pixels);
+  const swapped = frame.format === "BGRA";
+  if (!swapped && frame.format !== "RGBA") throw new Error(`this browser keeps transparent pixels as ${frame.format}`);
+  frame.close();
+  for (let at = 0; swapped && at < pixels.length; at += 4) [pixels[at], pixels[at + 2]] = [pixels[at + 2], pixels[at]];
+  return pixels;
 }
