@@ -1,8 +1,9 @@
 // Use the page as a person does, and print as JSON what it then says.
 //
 // node drive.cjs '{"browser": path, "profile": folder, "address": url, "tries": [[how, file], ...], "size": [w, h]}'
-// where how is "choose", "drop" or "keyboard".
+// where how is "choose", "drop" or "keyboard"; "keyboard" at most once, for it starts at the top of the page.
 
+const { readFileSync } = require("node:fs");
 const puppeteer = require("puppeteer-core");
 
 const job = JSON.parse(process.argv[2]);
@@ -20,12 +21,16 @@ async function give(page, how, file) {
     return session.detach();
   }
   await page.keyboard.press("Tab");
-  const [chooser] = await Promise.all([page.waitForFileChooser(LIMIT), page.keyboard.press("Enter")]);
+  await page.waitForFunction(() => document.activeElement.id === "file", LIMIT);
+  const waiting = page.waitForFileChooser(LIMIT);
+  await page.evaluate(() => 0); // behind the command that has the browser hand the chooser over
+  await page.keyboard.press("Enter");
+  const chooser = await waiting;
   return chooser.accept([file]);
 }
 
 async function answerOf(page) {
-  await page.waitForFunction(() => ![" ", "", "Running"].includes(document.querySelector("#state").textContent), LIMIT);
+  await page.waitForFunction(() => !["", "Running"].includes(document.querySelector("#state").textContent), LIMIT);
   return {
     state: await text(page, "state"),
     answered: await page.$eval("#answer", (element) => !element.hidden),
@@ -57,6 +62,8 @@ async function main() {
       await give(page, how, file);
       said.answers.push(await answerOf(page));
     }
+    await page.evaluate(readFileSync(require.resolve("axe-core/axe.min.js"), "utf8"));
+    said.violations = await page.evaluate(async () => (await axe.run()).violations.map(({ id, impact }) => `${impact}: ${id}`));
     if (job.picture) await page.screenshot({ path: job.picture, fullPage: true });
     process.stdout.write(JSON.stringify(said));
   } finally {

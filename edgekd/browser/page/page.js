@@ -70,7 +70,9 @@ function takeImages(take) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dragged");
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+    if (!event.dataTransfer.files.length) return;
+    $("file").value = ""; // no longer the image that is answered, and to be chosen again
+    take(event.dataTransfer.files[0]);
   });
 }
 
