@@ -4,10 +4,10 @@
     python benchmarks/host.py --out build/host [--models build/unseen] [NAME...]
 
 The architectures are those of unseen.py; the calibration has seen none of them. Measured is process CPU time at one
-thread (the mean of the fastest tenth of the runs of a fresh process), the 10th percentile of wall time at two, and
-the peak resident set less that of the interpreter with numpy and the runtime just imported. A kernel of known work is
-timed before and after each, and tells how fast the machine was meanwhile compared with when it was calibrated; errors
-are given with that taken into account and without. What was measured is kept in OUT and not measured again.
+thread (of each of several fresh processes the mean of the fastest tenth of its runs; of those the median, for where a
+process finds its memory alone moves a quantized network by up to a third), the 10th percentile of wall time at two, and
+the peak resident set, beside what is predicted for a program in C and what Python takes more. What was measured is kept
+in OUT and not measured again.
 """
 
 import argparse
@@ -20,21 +20,22 @@ from pathlib import Path
 
 import unseen
 
-from edgekd.calibration.node_times import Reference
 from edgekd.latency import predict_file
-from edgekd.latency.operator_costs import read_costs
 from edgekd.latency.predictor import Prediction
-from edgekd.own_profiles import host_costs_file
+from edgekd.latency.resident import LIBRARY_KIB
+from edgekd.places.host import open_host
 from edgekd.places.process import run_program
+
+PROCESSES = 5
+EFFORT = {"seed": 0, "warmup": 30, "min_runs": 40, "min_seconds": 0.5, "max_seconds": 10.0}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One file as it ran here; `reference_ns` is what the kernel of known work took around it."""
+    """One file as it ran here; `cpu_ms` and `two_threads_ms` hold a figure for each process."""
 
-    cpu_ms: float
-    two_threads_ms: float
-    reference_ns: float
+    cpu_ms: list[float]
+    two_threads_ms: list[float]
     import_kib: float
     peak_kib: float
 
@@ -46,61 +47,45 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/host"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    speed, reference, rows = read_costs(host_costs_file()).reference_ns, Reference(), []
-    print(f"{'network':36} {'measured':>9} {'said':>9} {'error':>7} {'alone':>7}   peak MiB measured, said")
+    rows = []
+    print(f"{'network':36} {'measured':>9} {'processes':>15} {'said':>9} {'error':>7}   peak MiB measured, said")
     for name in arguments.names or unseen.SIDES:
         for model in filter(None, unseen.export(name, arguments.models)):
             kept = arguments.out / f"{model.stem}.json"
             if not kept.exists():
-                kept.write_text(json.dumps(asdict(measure(model, reference))))
+                kept.write_text(json.dumps(asdict(measure(model))))
             measured = Measured(**json.loads(kept.read_text()))
             one, two = (predict_file(model, target="host", threads=threads).predictions[0] for threads in (1, 2))
-            row = Row(model.stem, measured, one, two, speed)
+            row = Row(model.stem, measured, one, two)
             rows.append(row)
             print(row.line(), flush=True)
     for precision in ("fp32", "int8"):
         summary(precision, [row for row in rows if row.is_int8 == (precision == "int8")])
 
 
-def measure(model: Path, reference: Reference) -> Measured:
+def measure(model: Path) -> Measured:
     """Run a file in fresh processes, at one thread and at two."""
-    taken = {}
-    before = reference.nanoseconds(runs=40)
-    for threads in (1, 2):
-        taken[threads] = run_program(
-            {
-                "models": [{"path": str(model.absolute()), "runtime": "onnxruntime", "session": {}}],
-                **{
-                    "threads": threads,
-                    "seed": 0,
-                    "warmup": 30,
-                    "min_runs": 40,
-                    "min_seconds": 2.0,
-                    "max_seconds": 10.0,
-                },
-            }
-        )
-    cpu = sorted(taken[1]["models"][0]["cpu_ms"])
-    wall = sorted(taken[2]["models"][0]["wall_ms"])
-    memory = taken[1]["memory"]
+    spec = {"models": [{"path": str(model.absolute()), "runtime": "onnxruntime", "session": {}}], **EFFORT}
+    with open_host() as place:
+        one, two = ([run_program(place, {**spec, "threads": threads}) for _ in range(PROCESSES)] for threads in (1, 2))
+    cpu = [sorted(process["models"][0]["cpu_ms"]) for process in one]
+    wall = [sorted(process["models"][0]["wall_ms"]) for process in two]
     return Measured(
-        cpu_ms=statistics.mean(cpu[: max(len(cpu) // 10, 3)]),
-        two_threads_ms=wall[len(wall) // 10],
-        reference_ns=min(before, reference.nanoseconds(runs=40)),
-        import_kib=memory["import"],
-        peak_kib=memory["steady"],
+        cpu_ms=[statistics.mean(runs[: max(len(runs) // 10, 3)]) for runs in cpu],
+        two_threads_ms=[runs[len(runs) // 10] for runs in wall],
+        import_kib=statistics.median(process["memory"]["import"] for process in one),
+        peak_kib=statistics.median(process["memory"]["steady"] for process in one),
     )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file: what was measured, what was predicted at one thread and at two, and the reference's usual time."""
+    """One file: what was measured, and what was predicted at one thread and at two."""
 
     name: str
     measured: Measured
     one: Prediction
     two: Prediction
-    usual_ns: float
 
     @property
     def is_int8(self) -> bool:
@@ -108,33 +93,35 @@ class Row:
         return self.name.endswith(".int8")
 
     @property
-    def raw(self) -> float:
-        """Logarithm of predicted over measured CPU time."""
-        return math.log(_value(self.one) / self.measured.cpu_ms)
+    def cpu_ms(self) -> float:
+        """CPU time of the usual process."""
+        return statistics.median(self.measured.cpu_ms)
 
     @property
     def error(self) -> float:
-        """The same, had the machine been as fast as when it was calibrated."""
-        return self.raw + math.log(self.measured.reference_ns / self.usual_ns)
+        """Logarithm of predicted over measured CPU time."""
+        return math.log(_value(self.one) / self.cpu_ms)
 
     @property
     def two_threads(self) -> float:
         """Logarithm of predicted over measured wall time at two threads."""
-        return math.log(_value(self.two) / self.measured.two_threads_ms)
+        return math.log(_value(self.two) / statistics.median(self.measured.two_threads_ms))
 
     @property
     def memory(self) -> tuple[float, float]:
-        """Measured and predicted peak in KiB of a process that had the runtime imported before."""
+        """Measured and predicted peak in KiB of the whole process: what is predicted is that of a program in C, so what
+        Python with numpy and the runtime takes more than the runtime alone is added."""
         said = self.one.peak_memory_kib
         assert said is not None
-        return self.measured.peak_kib - self.measured.import_kib, said.value
+        return self.measured.peak_kib, said.value + self.measured.import_kib - LIBRARY_KIB
 
     def line(self) -> str:
         """The row as it is printed."""
         measured, said = (kib / 1024 for kib in self.memory)
+        spread = f"{min(self.measured.cpu_ms):.3f}-{max(self.measured.cpu_ms):.3f}"
         return (
-            f"{self.name:36} {self.measured.cpu_ms:9.3f} {_value(self.one):9.3f} {_percent(self.error):>7} "
-            f"{_percent(self.raw):>7}   {measured:6.1f} {said:6.1f} MiB"
+            f"{self.name:36} {self.cpu_ms:9.3f} {spread:>15} {_value(self.one):9.3f} {_percent(self.error):>7}   "
+            f"{measured:6.1f} {said:6.1f} MiB"
         )
 
 
@@ -144,7 +131,6 @@ def summary(precision: str, rows: Sequence[Row]) -> None:
         return
     for title, errors in (
         ("CPU time", [row.error for row in rows]),
-        ("CPU time, the machine's speed not taken into account", [row.raw for row in rows]),
         ("two threads", [row.two_threads for row in rows]),
     ):
         near = sum(abs(error) <= math.log(1.1) for error in errors)
@@ -155,7 +141,7 @@ def summary(precision: str, rows: Sequence[Row]) -> None:
             f"bias {_percent(statistics.median(errors))}, worst {worst.name} {_percent(errors[rows.index(worst)])}"
         )
     low = [row.one.latency_ms for row in rows if row.one.latency_ms]
-    inside = sum((one.low or 0) <= row.measured.cpu_ms <= (one.high or 0) for one, row in zip(low, rows, strict=True))
+    inside = sum((one.low or 0) <= row.cpu_ms <= (one.high or 0) for one, row in zip(low, rows, strict=True))
     print(f"{precision}: measured inside the 90 % interval: {inside} of {len(rows)}")
     pairs = [row.memory for row in rows]
     held = sum(abs(said - measured) <= max(0.1 * measured, 5 * 1024) for measured, said in pairs)

@@ -20,6 +20,7 @@ from edgekd.calibration.fit import non_negative
 from edgekd.device import load_profile
 from edgekd.latency.graph import summarise
 from edgekd.latency.resident import terms
+from edgekd.places.host import open_host
 from edgekd.places.process import run_program
 from edgekd.schemes.calibration import CalibrationData
 from edgekd.schemes.int8_static import int8_static
@@ -66,7 +67,8 @@ def weighed(model: Path) -> dict[str, object]:
     """Return the peak of one file in KiB, and the terms that it is fitted by."""
     spec = {"threads": 1, "seed": 0, "warmup": 3, "min_runs": 3, "min_seconds": 0.0, "max_seconds": 5.0}
     model_spec = {"path": str(model.absolute()), "runtime": "onnxruntime", "session": {}}
-    memory = run_program({**spec, "models": [model_spec]})["memory"]
+    with open_host() as place:
+        memory = run_program(place, {**spec, "models": [model_spec]})["memory"]
     return {"peak_kib": memory["steady"] - memory["import"], "terms": terms(summarise(onnx.load(model)))}
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from operator_shapes import cases
 from scipy.optimize import nnls
 
+from edgekd.calibration.node_times import chain, cpu_time, feed_of, numbered, opened, session_options
 from edgekd.device import Numerics
 from edgekd.errors import BadInput
 from edgekd.latency.graph import NodeCost, summarise
@@ -96,11 +96,11 @@ def fit(rows: Rows, label: str) -> npt.NDArray[np.float64]:
 
 def profiled(graph: onnx.ModelProto, folder: Path) -> dict[str, float]:
     """Run an optimised graph as it is, and return nanoseconds by node name."""
-    options = _options()
+    options = session_options()
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    feed = _feed(session)
+    session = opened(graph.SerializeToString(), options)
+    feed = feed_of(session)
     for _ in range(3):
         session.run(None, feed)
     end = time.perf_counter() + SECONDS
@@ -122,55 +122,17 @@ def profiled(graph: onnx.ModelProto, folder: Path) -> dict[str, float]:
 def dispatch(folder: Path) -> tuple[float, float, float]:
     """Return nanoseconds of CPU time per inference, per node, and of the profiler per node, by chains of nodes whose
     kernels have next to nothing to do."""
-    found = []
-    for count in (5, 105):
-        session = onnxruntime.InferenceSession(_chain(count), _options(), providers=["CPUExecutionProvider"])
-        feed, taken = _feed(session), []
-        for _ in range(50):
-            start = time.process_time_ns()
-            for _ in range(100):
-                session.run(None, feed)
-            taken.append((time.process_time_ns() - start) / 100)
-        found.append(float(np.percentile(taken, 25)))
-    node = (found[1] - found[0]) / 100
-    profiler = statistics.median(profiled(onnx.load_model_from_string(_chain(105)), folder).values())
-    return found[0] - 5 * node, node, profiler
-
-
-def _chain(count: int) -> bytes:
-    nodes = [onnx.helper.make_node("Neg", [f"t{at}"], [f"t{at + 1}"], f"n{at}") for at in range(count)]
-    value = onnx.helper.make_tensor_value_info
-    ends = [value(name, onnx.TensorProto.FLOAT, (1, 16)) for name in ("t0", f"t{count}")]
-    graph = onnx.helper.make_graph(nodes, "chain", ends[:1], ends[1:])
-    opsets = [onnx.helper.make_opsetid("", 17)]
-    return bytes(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
-
-
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return options
-
-
-def _feed(session: onnxruntime.InferenceSession) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]]:
-    generator = np.random.default_rng(0)
-    feed = {}
-    for value in session.get_inputs():
-        feed[value.name] = (
-            generator.standard_normal(value.shape, np.float32)
-            if "float" in value.type
-            else generator.integers(0, 100, value.shape)
-        )
-    return feed
+    short, long = (cpu_time(chain(count), repeats=50, runs=100) for count in (5, 105))
+    node = (long - short) / 100
+    profiler = statistics.median(profiled(onnx.load_model_from_string(chain(105)), folder).values())
+    return short - 5 * node, node, profiler
 
 
 def _graphs(folder: Path) -> Iterator[onnx.ModelProto]:
     for at, model in enumerate(cases()):
         path = folder / f"{at}.onnx"
         onnx.save(model, path)
-        yield _named(optimise(path, arm=False, layout=True))
+        yield numbered(optimise(path, arm=False, layout=True))
         given = model.graph.input[0].type.tensor_type
         shape = [dim.dim_value for dim in given.shape.dim]
         generator = np.random.default_rng(at)
@@ -186,14 +148,7 @@ def _graphs(folder: Path) -> Iterator[onnx.ModelProto]:
             except BadInput:  # the quantizer says so of operators without an integer form
                 continue
             if not done.skipped:
-                yield _named(optimise(out, arm=False, layout=True))
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give every node a name of its own, by which the profiler's events are found again."""
-    for at, node in enumerate(model.graph.node):
-        node.name = f"node{at}"
-    return model
+                yield numbered(optimise(out, arm=False, layout=True))
 
 
 if __name__ == "__main__":

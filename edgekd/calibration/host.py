@@ -18,7 +18,7 @@ import onnxruntime
 
 from edgekd.calibration.fit import Timed, fit
 from edgekd.calibration.networks import KINDS, network
-from edgekd.calibration.node_times import Reference, graph_time, inference_time, node_times
+from edgekd.calibration.node_times import Reference, graph_time, inference_time, node_times, numbered
 from edgekd.calibration.pairs import quantized
 from edgekd.device import Numerics
 from edgekd.errors import UsageError
@@ -187,9 +187,7 @@ def _taken_over(part: Path, made_from: Row) -> list[Row]:
 def _timed(number: int, precision: str, path: Path, reference: Reference) -> Row:
     model = network(number)
     onnx.save(quantized(model, _SIGNS) if precision == "int8" else model, path)
-    graph = optimise(path, arm=False, layout=True)
-    for at, node in enumerate(graph.graph.node):
-        node.name = f"node{at}"  # the profiler's events are found again by name
+    graph = numbered(optimise(path, arm=False, layout=True))
     ends = {node.name: len(node.input) + len(node.output) for node in graph.graph.node}
     before = reference.nanoseconds()
     cpu, taken = graph_time(graph, seconds=_SECONDS), node_times(graph, seconds=_SECONDS)

@@ -15,14 +15,21 @@ from onnx import TensorProto, helper
 
 from edgekd.calibration.draft import Draft
 
-Feed = dict[str, npt.NDArray[np.float32]]
+Feed = dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]]
 _WARM, _FEWEST = 5, 10
+
+
+def numbered(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Give every node a name of its own, by which the profiler's events are found again."""
+    for at, node in enumerate(graph.graph.node):
+        node.name = f"node{at}"
+    return graph
 
 
 def graph_time(graph: onnx.ModelProto, *, seconds: float) -> float:
     """Return nanoseconds of process CPU time of one inference: the mean of the fastest tenth."""
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), _options(), providers=["CPUExecutionProvider"])
-    feed, taken = _feed(session), list[int]()
+    session = opened(graph.SerializeToString(), session_options())
+    feed, taken = feed_of(session), list[int]()
     for _ in range(_WARM):
         session.run(None, feed)
     end = time.perf_counter() + seconds
@@ -37,11 +44,11 @@ def node_times(graph: onnx.ModelProto, *, seconds: float) -> dict[str, float]:
     """Run an optimised graph as it is for `seconds`, and return nanoseconds by node name: the mean of the fastest
     tenth of the runs, because what is profiled is wall time, which slower runs have shared with other processes."""
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        options = _options()
+        options = session_options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        feed = _feed(session)
+        session = opened(graph.SerializeToString(), options)
+        feed = feed_of(session)
         for _ in range(_WARM):
             session.run(None, feed)
         end, runs = time.perf_counter() + seconds, 0
@@ -62,7 +69,7 @@ def node_times(graph: onnx.ModelProto, *, seconds: float) -> dict[str, float]:
 def inference_time() -> float:
     """Return nanoseconds of CPU time of one inference that no operator takes, from chains of nodes whose kernels have
     next to nothing to do."""
-    short, long = (_cpu_time(_chain(count), repeats=50, runs=100) for count in (5, 105))
+    short, long = (cpu_time(chain(count), repeats=50, runs=100) for count in (5, 105))
     return max(short - 5 * (long - short) / 100, 0.0)
 
 
@@ -75,8 +82,8 @@ class Reference:
         x = draft.activation(draft.convolution("input", 64, 3), "Relu")
         draft.activation(draft.convolution(x, 64, 3, groups=64), "Relu")
         self.model = draft.model().SerializeToString()
-        self._session = onnxruntime.InferenceSession(self.model, _options(), providers=["CPUExecutionProvider"])
-        self._feed = _feed(self._session)
+        self._session = opened(self.model, session_options())
+        self._feed = feed_of(self._session)
 
     def nanoseconds(self, *, runs: int = 20) -> float:
         """Process CPU time of one run: the mean of the three fastest."""
@@ -88,10 +95,10 @@ class Reference:
         return statistics.mean(sorted(taken)[:3])
 
 
-def _cpu_time(model: bytes, *, repeats: int, runs: int) -> float:
-    """Process CPU time of one inference in nanoseconds: the first quartile of `repeats` means over `runs`."""
-    session = onnxruntime.InferenceSession(model, _options(), providers=["CPUExecutionProvider"])
-    feed, taken = _feed(session), []
+def cpu_time(model: bytes, *, repeats: int, runs: int) -> float:
+    """Return process CPU time of one inference in nanoseconds: the first quartile of `repeats` means over `runs`."""
+    session = opened(model, session_options())
+    feed, taken = feed_of(session), []
     for _ in range(repeats):
         start = time.process_time_ns()
         for _ in range(runs):
@@ -100,7 +107,8 @@ def _cpu_time(model: bytes, *, repeats: int, runs: int) -> float:
     return float(np.percentile(taken, 25))
 
 
-def _chain(count: int) -> bytes:
+def chain(count: int) -> bytes:
+    """Return a model of so many nodes, one after the other, whose kernels have next to nothing to do."""
     nodes = [helper.make_node("Neg", [f"t{at}"], [f"t{at + 1}"], f"n{at}") for at in range(count)]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 16)) for name in ("t0", f"t{count}")]
     graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:])
@@ -108,7 +116,8 @@ def _chain(count: int) -> bytes:
     return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
 
 
-def _options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
+    """Return options for one thread that run an optimised graph as it is."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -116,6 +125,17 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _feed(session: onnxruntime.InferenceSession) -> Feed:
+def opened(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU."""
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def feed_of(session: onnxruntime.InferenceSession) -> Feed:
+    """Return made-up inputs of fixed shapes: normal where they are float, else whole numbers below 100."""
     generator = np.random.default_rng(0)
-    return {value.name: generator.standard_normal(value.shape, np.float32) for value in session.get_inputs()}
+    return {
+        value.name: generator.standard_normal(value.shape, np.float32)
+        if "float" in value.type
+        else generator.integers(0, 100, value.shape)
+        for value in session.get_inputs()
+    }

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
-from edgekd.latency.operators import CONVOLUTIONS, PRODUCTS, attribute, weight_name
+from edgekd.latency.operators import CONVOLUTIONS, PRODUCTS, attribute, integers, text, weight_name
 from edgekd.latency.wiring import Wiring
 
 Shape = tuple[int, ...]
@@ -61,12 +61,12 @@ def _convolution(node: NodeProto, wiring: Wiring) -> Extent:
         "height": math.prod(image[:-1]),
         "width": image[-1],
         "stride": max(_largest(node, "strides", 1), 1),
-        "padded": int(_largest(node, "pads", 0) > 0 or _text(node, "auto_pad").startswith("SAME")),
+        "padded": int(_largest(node, "pads", 0) > 0 or text(node, "auto_pad").startswith("SAME")),
         "dilated": int(_largest(node, "dilations", 1) > 1),
         "bias": int(biased),
         "sum": int(residual),
         "last": last,
-        "activation": ACTIVATIONS.get(_text(node, "activation"), _ANOTHER),
+        "activation": ACTIVATIONS.get(text(node, "activation"), _ANOTHER),
     }
 
 
@@ -86,7 +86,7 @@ def _product(node: NodeProto, wiring: Wiring) -> Extent:
         "stored": int(name in wiring.constants),
         "bias": int((node.op_type.endswith("Gemm") and len(node.input) > 2) or len(node.input) > _PLAIN[node.op_type]),
         "turned": int(bool(attribute(node, "transB", 0))),
-        "activation": ACTIVATIONS.get(_text(node, "activation"), _ANOTHER),
+        "activation": ACTIVATIONS.get(text(node, "activation"), _ANOTHER),
     }
 
 
@@ -130,7 +130,7 @@ def _rows(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
 
 def _gelu(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
     """`kind` 1: the approximation by tanh."""
-    return _runs(last, math.prod(last), int(_text(node, "approximate") == "tanh"))
+    return _runs(last, math.prod(last), int(text(node, "approximate") == "tanh"))
 
 
 def _norm(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
@@ -148,7 +148,7 @@ def _reduction(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Ex
 def _pool(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
     """`run`: elements of the kernel; `pieces`: rows of the output; `across`: the innermost dimension of the input;
     `side`: the kernel's; `stride`. `kind`: channels last."""
-    kernel: list[int] = next((list(a.ints) for a in node.attribute if a.name == "kernel_shape"), [])
+    kernel = integers(node, "kernel_shape")
     channels_last = node.op_type == "NhwcMaxPool" or attribute(node, "channels_last", 0)
     if node.op_type.endswith(("GlobalAveragePool", "GlobalMaxPool")):
         kept = first[-1] if channels_last else math.prod(first[:2])
@@ -167,8 +167,7 @@ def _pool(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
 def _transpose(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
     """`kind` 0: nothing but ones moves, 1: the end stays, 2: one axis moves to the end, 3: one away from it, 4: else,
     which goes element by element; to the runtime an axis of one element is an axis too."""
-    order = next((list(helper.get_attribute_value(a)) for a in node.attribute if a.name == "perm"), [])
-    order = order or list(range(len(first)))[::-1]
+    order = integers(node, "perm") or list(range(len(first)))[::-1]
     if sorted(order) != list(range(len(first))):
         return {}
     moved = [axis for axis in order if first[axis] != 1]
@@ -213,7 +212,7 @@ def _picked(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Exten
 
 def _resized(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
     kinds = {"": 0, "nearest": 0, "linear": 1, "cubic": 2}
-    return _runs(last, last[-1] if last else 1, kinds.get(_text(node, "mode"), 0))
+    return _runs(last, last[-1] if last else 1, kinds.get(text(node, "mode"), 0))
 
 
 def _recurrence(node: NodeProto, wiring: Wiring, first: Shape, last: Shape) -> Extent:
@@ -235,13 +234,7 @@ def _runs(shape: Sequence[int], run: int, kind: int) -> Extent:
 
 
 def _largest(node: NodeProto, name: str, default: int) -> int:
-    return max(
-        (max(helper.get_attribute_value(a), default=default) for a in node.attribute if a.name == name), default=default
-    )
-
-
-def _text(node: NodeProto, name: str) -> str:
-    return next((a.s.decode(errors="replace") for a in node.attribute if a.name == name), "")
+    return max(integers(node, name), default=default)
 
 
 _BY_OPERATOR: dict[str, Callable[[NodeProto, Wiring, Shape, Shape], Extent]] = {

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto
 from edgekd.latency.extent import ACTIVATIONS, Extent, extent
 from edgekd.latency.fusion import Folding, as_it_is, fold
 from edgekd.latency.memory import peak_activation_bytes
-from edgekd.latency.operators import classify, macs, weight_name
+from edgekd.latency.operators import classify, integers, macs, text, weight_name
 from edgekd.latency.wiring import Wiring, wire
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -159,7 +159,7 @@ def _cost(at: int, members: list[int], wiring: Wiring, folding: Folding) -> Node
         elements_written=elements_written,
         type=_type(node, members, wiring),
         variant=_variant(node, wiring),
-        fused=next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "activation"), ""),
+        fused=text(node, "activation"),
         steps=_steps(node, kind, wiring),
         extent=_extent(members, wiring, extent(node, wiring)),
     )
@@ -193,7 +193,7 @@ def _type(node: NodeProto, members: list[int], wiring: Wiring) -> str:
 
 def _turn(node: NodeProto, shape: tuple[int, ...]) -> str:
     """What kind of transpose it is; dimensions of one do not count."""
-    order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+    order = integers(node, "perm")
     real = [at for at in order if at < len(shape) and shape[at] > 1]
     if len(real) < 2 or real[-1] == max(real):
         return "_rows"
@@ -204,11 +204,10 @@ def _turn(node: NodeProto, shape: tuple[int, ...]) -> str:
 
 def _steps(node: NodeProto, kind: str, wiring: Wiring) -> int:
     if kind == "pool":
-        window = next((entry.ints for entry in node.attribute if entry.name == "kernel_shape"), ())
-        return math.prod(window) * wiring.elements(node.output[0])
+        return math.prod(integers(node, "kernel_shape")) * wiring.elements(node.output[0])
     if node.op_type == "Transpose":
         shape = wiring.shapes.get(node.input[0], ())
-        order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), [])
+        order = integers(node, "perm")
         row = 1
         for last, moved in zip(range(len(shape) - 1, -1, -1), reversed(order), strict=False):
             if last != moved:

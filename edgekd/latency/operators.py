@@ -94,6 +94,16 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
     return default
 
 
+def integers(node: NodeProto, name: str) -> list[int]:
+    """Return an attribute that is a list of integers; empty where the node does not have it."""
+    return next((list(entry.ints) for entry in node.attribute if entry.name == name), [])
+
+
+def text(node: NodeProto, name: str) -> str:
+    """Return an attribute that is a word; empty where the node does not have it."""
+    return next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == name), "")
+
+
 def class_of(operator: str) -> str:
     """Return the class of an ONNX operator that is neither convolution nor product."""
     return _CLASS_OF.get(operator, "other")
@@ -167,9 +177,10 @@ def _product_macs(node: NodeProto, wiring: Wiring) -> int:
 
 
 def _einsum_macs(node: NodeProto, wiring: Wiring) -> int:
-    equation = next((entry.s.decode(errors="replace") for entry in node.attribute if entry.name == "equation"), "")
     sizes: dict[str, int] = {}
-    for labels, name in zip(equation.split("->")[0].replace(" ", "").split(","), node.input, strict=False):
+    for labels, name in zip(
+        text(node, "equation").split("->")[0].replace(" ", "").split(","), node.input, strict=False
+    ):
         sizes.update(zip(labels, _shape(node, name, wiring), strict=False))
     total = 1
     for size in sizes.values():

@@ -6,7 +6,7 @@ by the device's rates (`edgekd.latency.conversion`).
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from onnx import ModelProto
 
@@ -86,9 +86,6 @@ def predict_summary(
         reason = f"There are no measurements of {runtime} to estimate {profile.name} from; measure it there."
         return unknown(profile, runtime, used, said, reason)
     works = [work_of(node, profile.latency.level) for node in nodes] if counted is None else counted
-    by_operator: dict[str, float] = defaultdict(float)
-    for work in works:
-        by_operator[work.operator] += conversion.milliseconds(work, profile.latency, used)
     distance = _distance(summary, nodes if counted is None else (), profile.latency)
     word: Word = "estimated" if counted is None else "emulated"
     return Prediction(
@@ -100,7 +97,9 @@ def predict_summary(
         latency_ms=time_from_counts(works, profile, threads=used, widened=1 + distance / 4, word=word),
         peak_memory_kib=_memory(summary, precision, profile.name),
         distance=round(distance, 3),
-        by_operator={name: round(time, 4) for name, time in sorted(by_operator.items(), key=lambda item: -item[1])},
+        by_operator=by_operator(
+            (work.operator, conversion.milliseconds(work, profile.latency, used)) for work in works
+        ),
     )
 
 
@@ -118,6 +117,14 @@ def unknown(profile: DeviceProfile, runtime: str, threads: int, precision: Preci
         by_operator={},
         error=reason,
     )
+
+
+def by_operator(taken: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the milliseconds of each operator class, longest first, from those of single operators."""
+    total: dict[str, float] = defaultdict(float)
+    for operator, milliseconds in taken:
+        total[operator] += milliseconds
+    return {name: round(time, 4) for name, time in sorted(total.items(), key=lambda item: -item[1])}
 
 
 def work_of(node: NodeCost, level: Level) -> Work:

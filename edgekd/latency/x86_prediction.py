@@ -1,23 +1,22 @@
 """Latency on an x86 device: the graph as ONNX Runtime leaves it, each operator at the price that it was timed at."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.device import HOST, DeviceProfile, Rates
 from edgekd.figures import Number
+from edgekd.latency.conversion import LEVEL
 from edgekd.latency.graph import GraphSummary, NodeCost, summarise
 from edgekd.latency.operator_costs import OperatorCosts, kind_of, nanoseconds_of, read_costs
 from edgekd.latency.optimised import optimise
-from edgekd.latency.predictor import Prediction
+from edgekd.latency.predictor import Prediction, by_operator
 from edgekd.latency.x86 import multiply_ns, nanoseconds, per_inference
 from edgekd.own_profiles import host_costs_file
 from edgekd.this_machine import is_x86
 
 log = logging.getLogger(__name__)
-_LEVEL = 0.9
 _OTHER_THREADS = 1.3
 """The interval widens by this much at more than one thread, which nothing was timed at."""
 _PARALLEL, _OTHER_PARALLEL = 0.95, 0.8
@@ -53,9 +52,6 @@ def priced(found: Prediction, model: Path, profile: DeviceProfile, *, costs: Ope
     nodes = executed.nodes
     prices = _carried_over(nodes, profile) if costs is None else _timed(executed, costs)
     times = [_at_threads(node, one, found.threads) for node, one in zip(nodes, prices.nodes, strict=True)]
-    by_operator: dict[str, float] = defaultdict(float)
-    for node, time in zip(nodes, times, strict=True):
-        by_operator[node.operator] += time / 1e6
     distance = prices.unknown + (1.0 if executed.hidden or executed.unsized else 0.0)
     if costs is None:
         distance = found.distance or 0.0
@@ -65,19 +61,13 @@ def priced(found: Prediction, model: Path, profile: DeviceProfile, *, costs: Ope
         value=round(value, 4),
         low=round(value * prices.low / wider, 4),
         high=round(value * prices.high * wider, 4),
-        level=_LEVEL,
+        level=LEVEL,
         unit="ms",
         word="estimated",
         place=profile.name,
     )
-    ordered = sorted(by_operator.items(), key=lambda item: -item[1])
-    return found.model_copy(
-        update={
-            "latency_ms": latency,
-            "distance": round(distance, 3),
-            "by_operator": {name: round(time, 4) for name, time in ordered},
-        }
-    )
+    split = by_operator((node.operator, time / 1e6) for node, time in zip(nodes, times, strict=True))
+    return found.model_copy(update={"latency_ms": latency, "distance": round(distance, 3), "by_operator": split})
 
 
 def costs_of(profile: DeviceProfile) -> tuple[OperatorCosts | None, str]:
