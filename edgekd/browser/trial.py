@@ -1,12 +1,13 @@
 """What `edgekd try` serves: the page, the artifact after it was verified, and the runtime; nothing else."""
 
+import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from edgekd.browser.runtime import find_web_runtime, install_web_runtime
+from edgekd.browser.runtime import FILES, find_web_runtime, install_web_runtime
 from edgekd.browser.server import serving
 from edgekd.errors import BadInput, PlaceLost, UsageError, reason_of
 from edgekd.external_data import data_file
@@ -16,7 +17,7 @@ from edgekd.verify import verify
 _PAGE = Path(__file__).parent / "page"
 _LARGEST = 2**30
 _NEEDED = ("SHA256SUMS", "model.onnx", "preprocess.json", "parity/parity.json", "parity/vectors.npz")
-_WANTED = ("labels.txt", "postprocess.json", "parity/image.npz")
+_WANTED = ("manifest.json", "labels.txt", "postprocess.json", "parity/image.npz")
 
 
 def try_artifact(artifact: Path, *, port: int = 0, install: bool = False) -> AbstractContextManager[str]:
@@ -66,7 +67,6 @@ def _artifact_files(artifact: Path) -> dict[str, bytes]:
 def _runtime_files(install: bool, artifact: Path) -> dict[str, bytes]:
     folder = install_web_runtime() if install else find_web_runtime()
     if folder is None:
-        raise PlaceLost(
-            f"The runtime for browsers is not there; fetch it with npm, once: edgekd try {artifact} --install"
-        )
-    return {f"ort/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+        command = f"edgekd try {shlex.quote(str(artifact))} --install"
+        raise PlaceLost(f"The runtime for browsers is not there; fetch it with npm, once: {command}")
+    return {f"ort/{name}": (folder / name).read_bytes() for name in FILES}

@@ -54,6 +54,7 @@ async function main() {
     await page.waitForNetworkIdle({ idleTime: 200, ...LIMIT });
     said.check = await text(page, "check");
     said.about = await text(page, "about");
+    said.limits = await text(page, "limits");
     said.trial = await page.$eval("#trial", (element) => !element.hidden);
     said.overflow = await page.$eval("html", (root) => root.scrollWidth > root.clientWidth);
     said.answers = [];

@@ -211,7 +211,8 @@ def test_inputs_that_are_no_images_are_only_checked(
     with try_artifact(artifact) as address:
         said = drive(address)
     assert said["check"].startswith("Pass: 8 parity vectors")
-    assert said["about"].startswith("This page makes no input of int64 (4) from a file yet")
+    assert said["about"].startswith("Stored as fp32, made for raspberry-pi-4.")
+    assert said["limits"].startswith("This page makes no input of int64 (4) from a file yet")
     assert not said["trial"]
 
 

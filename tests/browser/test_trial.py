@@ -21,6 +21,8 @@ def runtime_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "ort"
     folder.mkdir()
     (folder / "some.wasm").write_bytes(b"\0asm")
+    (folder / "other.wasm").write_bytes(b"\0asm")
+    monkeypatch.setattr(trial, "FILES", {"some.wasm": ""})
     monkeypatch.setattr(trial, "find_web_runtime", lambda: folder)
 
 
@@ -32,7 +34,7 @@ def test_only_what_the_page_needs_is_served(
     monkeypatch.setattr(trial, "serving", lambda files, port: served.update(files))
     artifact = make_artifact()
     trial.try_artifact(artifact)
-    needed = ("SHA256SUMS", "model.onnx", "preprocess.json", "labels.txt")
+    needed = ("SHA256SUMS", "model.onnx", "preprocess.json", "labels.txt", "manifest.json")
     parity = ("parity/parity.json", "parity/vectors.npz", "parity/image.npz")
     assert set(served) == PAGE | {f"artifact/{name}" for name in (*needed, *parity)} | {"ort/some.wasm"}
     assert served["artifact/model.onnx"] == (artifact / "model.onnx").read_bytes()

@@ -12,17 +12,20 @@ const SHOWN = 5;
 export function answer(outputs, labels) {
   const [[name, { data, shape }]] = outputs;
   if (labels.length === 0 || shape.length !== 2 || shape[1] !== labels.length) {
-    const rows = Array.from(data.subarray(0, SHOWN), (value, at) => ({ cells: [`${name}[${at}]`, format(value)], share: 0 }));
-    return { columns: ["Output", "Value"], rows };
+    const cells = Array.from(data.subarray(0, SHOWN), (value, at) => [`${name}[${at}]`, format(value)]);
+    return { columns: ["Output", "Value"], rows: cells.map((pair) => ({ cells: pair, share: 0 })) };
   }
   const probabilities = softmax(data);
   const order = [...labels.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, SHOWN);
-  const rows = order.map((at) => ({ cells: [labels[at], `${format(100 * probabilities[at])} %`], share: probabilities[at] }));
+  const rows = order.map((at) => {
+    const share = probabilities[at];
+    return { cells: [labels[at], `${format(100 * share)} %`], share };
+  });
   return { columns: ["Class", "Probability"], rows };
 }
 
 function softmax(logits) {
-  const largest = Math.max(...logits);
+  const largest = logits.reduce((found, logit) => Math.max(found, logit));
   const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
   const sum = powers.reduce((total, power) => total + power, 0);
   return powers.map((power) => power / sum);

@@ -23,7 +23,7 @@ export async function checkModel(model, file, tolerance) {
   const worst = new Array(vectors).fill(0);
   [...arrays.values()].forEach((expected, output) => {
     const said = found[output];
-    if (`${said?.shape}` !== `${expected.shape}`) throw new Error("the model gives outputs of another shape than the parity vectors");
+    if (`${said?.shape}` !== `${expected.shape}`) throw new Error("the parity vectors' outputs have another shape");
     const each = expected.data.length / vectors;
     const largest = Math.max(1e-12, greatest(expected.data));
     for (let vector = 0; vector < vectors; vector += 1) {

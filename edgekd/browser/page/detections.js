@@ -5,7 +5,8 @@ import { format } from "./answer.js";
 /**
  * The objects in one image.
  *
- * @param {Map<string, {data: Float32Array, shape: number[]}>} outputs logits (1, positions, classes), boxes (1, positions, 4)
+ * @param {Map<string, {data: Float32Array, shape: number[]}>} outputs logits (1, positions, classes) and boxes
+ *   (1, positions, 4)
  * @param {string[]} labels (classes)
  * @param {{confidence: number, nms_iou: number}} rules of postprocess.json
  * @returns {{columns: string[], rows: {cells: string[], share: number, box: number[]}[]}} surest first; boxes are left,
@@ -19,16 +20,16 @@ export function detections(outputs, labels, rules) {
     const sure = [];
     for (let at = 0; at < positions; at += 1) {
       const confidence = 1 / (1 + Math.exp(-logits.data[at * classes + kind]));
-      if (confidence >= rules.confidence) sure.push({ kind, confidence, box: [...boxes.data.subarray(4 * at, 4 * at + 4)] });
+      const box = [...boxes.data.subarray(4 * at, 4 * at + 4)];
+      if (confidence >= rules.confidence) sure.push({ kind, confidence, box });
     }
     found.push(...surestOfEach(sure, rules.nms_iou));
   }
   found.sort((a, b) => b.confidence - a.confidence);
-  const rows = found.map(({ kind, confidence, box }) => ({
-    cells: [labels[kind] ?? `class ${kind}`, `${format(100 * confidence)} %`, box.map((edge) => edge.toFixed(1)).join(", ")],
-    share: confidence,
-    box,
-  }));
+  const rows = found.map(({ kind, confidence, box }) => {
+    const edges = box.map((edge) => edge.toFixed(1)).join(", ");
+    return { cells: [labels[kind] ?? `class ${kind}`, `${format(100 * confidence)} %`, edges], share: confidence, box };
+  });
   return { columns: ["Class", "Confidence", "Left, top, right, bottom"], rows };
 }
 

@@ -12,16 +12,27 @@ const $ = (id) => document.getElementById(id);
 
 async function main() {
   const files = new Set((await text("SHA256SUMS")).split("\n").map((line) => line.slice(66)));
+  if (files.has("manifest.json")) about(JSON.parse(await text("manifest.json")));
   const how = JSON.parse(await text("preprocess.json"));
   const labels = files.has("labels.txt") ? (await text("labels.txt")).split("\n").slice(0, -1) : [];
   const rules = files.has("postprocess.json") ? JSON.parse(await text("postprocess.json")) : null;
   const weights = files.has("model.onnx.data") ? "model.onnx.data" : null;
   const model = await openModel(`${ARTIFACT}model.onnx`, weights);
   if (!(await check(model, how, files))) return;
-  if (!takesImages(how)) return say("about", `This page makes no input of ${how.dtype} (${how.input_shape ?? how.channels}) from a file yet; it only runs the parity vectors.`);
+  if (!takesImages(how)) {
+    const kind = how.identity ? `${how.dtype} (${how.input_shape})` : `${how.channels} channels`;
+    return say("limits", `This page makes no input of ${kind} from a file yet; it only runs the parity vectors.`);
+  }
   await run(model, blank(how)); // the first run is slower than all others
   $("trial").hidden = false;
-  takeImages((file) => show(file, { model, how, labels, rules }));
+  let last = Promise.resolve(); // a model answers one image at a time
+  takeImages((file) => {
+    last = last.then(() => show(file, { model, how, labels, rules }));
+  });
+}
+
+function about({ candidate, target }) {
+  say("about", `Stored as ${candidate.scheme}, made for ${target}. Times below are this browser's, not that device's.`);
 }
 
 /** Say whether this browser computes what was shipped. */
@@ -29,14 +40,20 @@ async function check(model, how, files) {
   const { relative_tolerance: tolerance } = JSON.parse(await text("parity/parity.json"));
   say("check", "Running the parity vectors");
   const { vectors, difference, failed } = await checkModel(model, await bytes("parity/vectors.npz"), tolerance);
-  const found = `${(100 * difference).toPrecision(2)} % of the largest output`;
+  const found = `${percent(difference)} of the largest output`;
   if (failed.length) {
-    return verdict(false, `Fail: of ${vectors} parity vectors ${failed.join(", ")} differ, by up to ${found}; ${100 * tolerance} % is allowed.`);
+    const which = `of ${vectors} parity vectors ${failed.join(", ")} differ`;
+    return verdict(false, `Fail: ${which}, by up to ${found}; ${percent(tolerance)} is allowed.`);
   }
   const good = `Pass: ${vectors} parity vectors within ${found}`;
-  if (!files.has("parity/image.npz")) return verdict(true, `${good}; preprocessing is not checked, for this artifact holds no image to check it with.`);
-  const same = await checkPreprocessing(await bytes("parity/image.npz"), how);
-  return verdict(same, same ? `${good}; preprocessing as in training.` : "Fail: this browser prepares an image in another way than training did.");
+  if (!takesImages(how)) return verdict(true, `${good}.`);
+  if (!files.has("parity/image.npz")) {
+    return verdict(true, `${good}; preprocessing is not checked, for this artifact holds no image to check it with.`);
+  }
+  if (await checkPreprocessing(await bytes("parity/image.npz"), how)) {
+    return verdict(true, `${good}; preprocessing as in training.`);
+  }
+  return verdict(false, "Fail: this browser prepares an image in another way than training did.");
 }
 
 async function show(file, { model, how, labels, rules }) {
@@ -50,11 +67,12 @@ async function show(file, { model, how, labels, rules }) {
     const ready = performance.now();
     const outputs = await run(model, { data: input, shape: [1, how.channels, how.height, how.width] });
     const [prepared, ran] = [ready - began, performance.now() - ready].map((ms) => `${ms.toFixed(1)} ms`);
+    const size = `${image.width} x ${image.height}`;
     const { columns, rows } = rules ? detections(outputs, labels, rules) : answer(outputs, labels);
     draw(fitted, rows);
     fill(columns, rows);
     $("answer").hidden = false;
-    say("state", `${file.name}, ${image.width} x ${image.height}: model ${ran}, preparing the image ${prepared}; measured in this browser, on one thread.`);
+    say("state", `${file.name}, ${size}: model ${ran} on one thread, preparing the image ${prepared}.`);
   } catch (error) {
     say("state", `${file.name} cannot be tried: ${error.message}`);
   }
@@ -85,7 +103,7 @@ function draw({ pixels, height, width, channels }, rows) {
   const context = Object.assign($("seen"), { height, width }).getContext("2d");
   context.putImageData(picture, 0, 0);
   context.strokeStyle = "#ff3df5"; // in few photographs
-  for (const { box: [left, top, right, bottom] = [] } of rows) context.strokeRect(left, top, right - left, bottom - top);
+  for (const { box } of rows) if (box) context.strokeRect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
 }
 
 /** Labels are a stranger's text: they are set as text, never as markup. */
@@ -108,6 +126,8 @@ function blank(how) {
   const shape = [1, how.channels, how.height, how.width];
   return { data: new Float32Array(how.channels * how.height * how.width), shape };
 }
+
+const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
 
 function verdict(good, sentence) {
   $("check").className = good ? "pass" : "fail";

@@ -52,7 +52,7 @@ function resample(pixels, outer, from, inner, to, filter) {
   return result;
 }
 
-/** The samples that make up sample `at` of the result: the first one's place and whole weights that sum to 2 ** BITS. */
+/** The samples that make up sample `at` of the result: the first one's place, and weights that sum to 2 ** BITS. */
 function weightsOf(at, from, to, filter) {
   const scale = from / to;
   const spread = Math.max(1, scale);
@@ -60,7 +60,8 @@ function weightsOf(at, from, to, filter) {
   const reach = filter.support * spread;
   const first = Math.max(0, Math.trunc(centre - reach + 0.5));
   const count = Math.min(from, Math.trunc(centre + reach + 0.5)) - first;
-  const exact = Array.from({ length: count }, (_, k) => filter.weight(Math.abs((k + first - centre + 0.5) * (1 / spread))));
+  const distance = (k) => Math.abs((k + first - centre + 0.5) * (1 / spread));
+  const exact = Array.from({ length: count }, (_, k) => filter.weight(distance(k)));
   const sum = exact.reduce((total, weight) => total + weight, 0);
   const weights = exact.map((weight) => Math.trunc((weight / sum) * 2 ** BITS + (weight < 0 ? -0.5 : 0.5)));
   return { first, weights };
