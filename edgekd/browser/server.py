@@ -69,7 +69,8 @@ def _handler(files: Mapping[str, bytes], token: str) -> type[BaseHTTPRequestHand
 
         def do_GET(self) -> None:
             name = _asked_for(self.path, token)
-            if self.headers.get("Host") != f"{_ADDRESS}:{self.server.server_port}" or name not in files:
+            here = self.headers.get("Host") == f"{_ADDRESS}:{self.server.server_port}"
+            if not here or name is None or name not in files:
                 return self._reply(HTTPStatus.NOT_FOUND, "text/plain", b"")
             kind = _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
             self._reply(HTTPStatus.OK, kind, files[name])
