@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from edgekd.browser.runtime import FILES, find_web_runtime, install_web_runtime
 from edgekd.browser.server import serving
 from edgekd.errors import BadInput, PlaceLost, UsageError, reason_of
-from edgekd.external_data import data_file
 from edgekd.preprocessing import Preprocessing
 from edgekd.verify import verify
 
@@ -56,11 +55,10 @@ def _page_files() -> dict[str, bytes]:
 
 
 def _artifact_files(artifact: Path) -> dict[str, bytes]:
-    weights = data_file(artifact / "model.onnx").name
-    names = [*_NEEDED, *(name for name in (*_WANTED, weights) if (artifact / name).is_file())]
-    size = sum((artifact / name).stat().st_size for name in names)
+    size = sum(path.stat().st_size for path in artifact.glob("model.onnx*"))  # large ones keep weights beside the graph
     if size > _LARGEST:
         raise UsageError(f"{artifact} is too large for a browser: {size / 2**20:.0f} MiB, at most 1024 can be tried.")
+    names = [*_NEEDED, *(name for name in _WANTED if (artifact / name).is_file())]
     return {f"artifact/{name}": (artifact / name).read_bytes() for name in names}
 
 

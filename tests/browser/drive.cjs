@@ -1,6 +1,7 @@
 // Use the page as a person does, and print as JSON what it then says.
 //
-// node drive.cjs '{"browser": path, "profile": folder, "address": url, "tries": [[how, file], ...], "size": [w, h]}'
+// node drive.cjs '{"browser": path, "profile": folder, "address": url, "tries": [[how, file], ...],
+//   "size": [width, height], "scheme": "light" or "dark", "picture": file}'
 // where how is "choose", "drop" or "keyboard"; "keyboard" at most once, for it starts at the top of the page.
 
 const { readFileSync } = require("node:fs");
@@ -45,6 +46,7 @@ async function main() {
     const page = await browser.newPage();
     const [width, height] = job.size ?? [800, 900];
     await page.setViewport({ width, height });
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: job.scheme ?? "light" }]);
     const said = { faults: [], asked: [] };
     page.on("pageerror", (error) => said.faults.push(error.message));
     page.on("console", (message) => message.type() === "error" && said.faults.push(message.text()));

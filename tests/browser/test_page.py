@@ -122,7 +122,12 @@ def test_jpegs_within_what_two_decoders_differ_by_and_upright(
     assert "77 x 120" in said["answers"][0]["state"] and "120 x 77" in said["answers"][-1]["state"]
 
 
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", (390, 800)), ("dark", (1280, 900))], ids=["phone", "desk, dark"]
+)
 def test_chosen_or_dropped_or_by_keyboard_alone(
+    scheme: str,
+    size: tuple[int, int],
     make_artifact: Callable[..., Path],
     web_runtime: Path,
     drive: Callable[..., dict[str, Any]],
@@ -136,7 +141,7 @@ def test_chosen_or_dropped_or_by_keyboard_alone(
     broken.write_bytes(image.read_bytes()[:300])
     tries = [("keyboard", image), ("drop", other), ("choose", image), ("drop", broken)]
     with try_artifact(artifact) as address:
-        said = drive(address, tries, size=(390, 800))
+        said = drive(address, tries, size=size, scheme=scheme)
     for (how, file), answer in zip(tries[:3], said["answers"], strict=False):
         assert_same(answer, python_says(artifact, file), ROUNDED, how)
     assert not said["answers"][3]["answered"] and "broken.png cannot be tried" in said["answers"][3]["state"]

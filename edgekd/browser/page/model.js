@@ -11,12 +11,9 @@ ort.env.wasm.numThreads = 1;
  * Load a model of one input.
  *
  * @param {string} url of the .onnx file
- * @param {string | null} weights name of the file beside it that holds its weights
  */
-export async function openModel(url, weights) {
-  const options = { executionProviders: ["wasm"] };
-  if (weights) options.externalData = [{ path: weights, data: new URL(weights, new URL(url, location.href)).href }];
-  const session = await ort.InferenceSession.create(url, options);
+export async function openModel(url) {
+  const session = await ort.InferenceSession.create(url, { executionProviders: ["wasm"] });
   const [input] = session.inputMetadata;
   if (session.inputMetadata.length !== 1 || !(input.type in ARRAYS)) {
     throw new Error("this page runs models of one input, of float32, int32 or int64");

@@ -16,8 +16,7 @@ async function main() {
   const how = JSON.parse(await text("preprocess.json"));
   const labels = files.has("labels.txt") ? (await text("labels.txt")).split("\n").slice(0, -1) : [];
   const rules = files.has("postprocess.json") ? JSON.parse(await text("postprocess.json")) : null;
-  const weights = files.has("model.onnx.data") ? "model.onnx.data" : null;
-  const model = await openModel(`${ARTIFACT}model.onnx`, weights);
+  const model = await openModel(`${ARTIFACT}model.onnx`);
   if (!(await check(model, how, files))) return;
   if (!takesImages(how)) {
     const kind = how.identity ? `${how.dtype} (${how.input_shape})` : `${how.channels} channels`;

@@ -50,7 +50,7 @@ function withChannels({ rgba, height, width }, channels) {
   for (let at = 0; at < height * width; at += 1) {
     const [red, green, blue] = [rgba[4 * at], rgba[4 * at + 1], rgba[4 * at + 2]];
     if (channels === 1) pixels[at] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
-    else pixels.set([red, green, blue], 3 * at);
+    else [pixels[3 * at], pixels[3 * at + 1], pixels[3 * at + 2]] = [red, green, blue];
   }
   return { pixels, height, width, channels };
 }
