@@ -87,15 +87,18 @@ def _download(scratch: Path) -> Path:
 
 def _members(archive: Path) -> dict[str, bytes]:
     """Read `FILES` out of the package, each only if it is the file whose hash is written here."""
-    members = {}
-    with tarfile.open(archive) as package:
-        for name, sha in FILES.items():
-            try:
-                stream = package.extractfile(f"package/dist/{name}")
-            except KeyError:
-                stream = None
-            data = stream.read() if stream else b""
-            if hashlib.sha256(data).hexdigest() != sha:
-                raise PlaceLost(f"{PACKAGE} {VERSION} came with another {name} than expected; do not trust its source.")
-            members[name] = data
+    try:
+        with tarfile.open(archive) as package:
+            members = {name: _member(package, f"package/dist/{name}") for name in FILES}
+    except (tarfile.TarError, EOFError) as error:
+        raise PlaceLost(f"{PACKAGE} {VERSION} came broken ({error}); try again.") from error
+    for name, sha in FILES.items():
+        if hashlib.sha256(members[name]).hexdigest() != sha:
+            raise PlaceLost(f"{PACKAGE} {VERSION} came with another {name} than expected; do not trust its source.")
     return members
+
+
+def _member(package: tarfile.TarFile, name: str) -> bytes:
+    """A file's bytes; none where there is no such file."""
+    stream = package.extractfile(name) if name in package.getnames() else None
+    return stream.read() if stream else b""

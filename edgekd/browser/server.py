@@ -49,7 +49,6 @@ def serving(files: Mapping[str, bytes], *, port: int = 0) -> Iterator[str]:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--port {port} cannot be listened on ({reason}); leave it out for a free one.") from error
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.stages.package import package
+from edgekd.workspace import file_sha256
 
 CLASSES = ("a cat", "dog", "<img src=x onerror=alert(1)>", "fish", "horse")
 
@@ -77,8 +78,6 @@ def list_again() -> Callable[[Path], None]:
     def list_files(artifact: Path) -> None:
         sums = artifact / "SHA256SUMS"
         names = [line.split("  ", 1)[1] for line in sums.read_text().splitlines()]
-        from edgekd.workspace import file_sha256
-
         kept = [name for name in names if (artifact / name).is_file()]
         sums.write_text("".join(f"{file_sha256(artifact / name)}  {name}\n" for name in kept))
 
@@ -100,7 +99,7 @@ def web_runtime() -> Path:
 def drive(chromium: str, node_modules: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """`drive(address, tries)`: what the page says in Chromium, as tests/browser/drive.cjs writes it."""
 
-    def run(address: str, tries: list[tuple[str, Path]] = [], **more: Any) -> dict[str, Any]:  # noqa: B006
+    def run(address: str, tries: Sequence[tuple[str, Path]] = (), **more: Any) -> dict[str, Any]:
         job = {"browser": chromium, "profile": str(tmp_path / "profile"), "address": address, **more}
         job["tries"] = [(how, str(file)) for how, file in tries]
         done = subprocess.run(

@@ -70,6 +70,15 @@ def test_a_package_that_holds_something_else(npm: Callable[..., None], members: 
     assert runtime.find_web_runtime() is None
 
 
+def test_an_archive_that_is_cut_off(npm: Callable[..., None], tmp_path: Path) -> None:
+    npm({"script.mjs": bytes(100_000), "module.wasm": os.urandom(100_000)})
+    whole = (tmp_path / "packed.tgz").read_bytes()
+    for kept in (0, 5, len(whole) // 2):
+        (tmp_path / "packed.tgz").write_bytes(whole[:kept])
+        with pytest.raises(PlaceLost, match="came broken"):
+            runtime.install_web_runtime()
+
+
 def test_no_network_and_no_npm(npm: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     npm(None)
     with pytest.raises(PlaceLost, match="fails: no network; check the network"):
