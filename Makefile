@@ -34,6 +34,10 @@ test: .venv/installed
 
 schema: .venv/installed
 	$(BIN)/python -c "from edgekd.results import schema_text; print(schema_text(), end='')" > docs/results.schema.json
+	$(BIN)/python -c "from edgekd.editor_schemas import recipe_schema_text; print(recipe_schema_text(), end='')" \
+		> docs/recipe.schema.json
+	$(BIN)/python -c "from edgekd.editor_schemas import project_schema_text; print(project_schema_text(), end='')" \
+		> docs/edgekd.schema.json
 
 tree:
 	$(PYTHON) docs/make_tree.py

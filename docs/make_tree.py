@@ -12,7 +12,7 @@ OTHERS = {
     "pipelines/": "one YAML file for each recipe; data only",
     "tests/": "mirrors edgekd/; the files at its top run the whole job",
     "benchmarks/": "what the predictor's constants and the README's figures come from",
-    "docs/": "decisions (adr/), dependencies, the schema of results.json",
+    "docs/": "decisions (adr/), dependencies, the schemas of results.json, recipes and edgekd.yaml",
 }
 
 

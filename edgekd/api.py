@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.browser.trial import try_artifact
-from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.device import HOST, DeviceProfile, list_own_profiles, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import BadInput, UsageError
 from edgekd.formats.identify import KIND_NAMES, identify
 from edgekd.formats.onnx_file import read_onnx
-from edgekd.gate import RESULTS, GateResult, read_report
+from edgekd.gate import RESULTS, read_report
 from edgekd.gate import gate as gate_run
+from edgekd.gate_result import GateResult
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
 from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
@@ -227,11 +227,31 @@ def gate(
     run: str | Path,
     *,
     budget: Sequence[str] = (),
+    warn: Sequence[str] = (),
+    baseline: str | Path | None = None,
+    target: str | None = None,
+    on: str = "host",
+    timing: bool = True,
+    emulate: bool = False,
+    retrained: bool = False,
     allow_estimate: bool | None = None,
     junit: str | Path | None = None,
 ) -> GateResult:
-    """Judge a run against budgets; those given replace the run's own of the same metric."""
-    return gate_run(Path(run), budgets=parse_budgets(budget), allow_estimate=allow_estimate, junit=_path(junit))
+    """Judge a run, artifact or ONNX file by budgets and against a baseline; limits given replace the run's own of the
+    same metric. The keywords are those of `edgekd.gate.gate`, which says what each does and raises."""
+    return gate_run(
+        Path(run),
+        budget=budget,
+        warn=warn,
+        baseline=_path(baseline),
+        target=target,
+        on=on,
+        timing=timing,
+        emulate=emulate,
+        retrained=retrained,
+        allow_estimate=allow_estimate,
+        junit=_path(junit),
+    )
 
 
 def devices() -> list[DeviceProfile]:

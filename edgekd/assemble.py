@@ -47,7 +47,7 @@ def assemble_report(facts: RunFacts) -> Report:
     models = facts.benchmarked.models
     shipped = Figures(**{name: getattr(chosen, name) for name in Figures.model_fields})
     outcomes = judge(
-        parse_budgets(facts.plan.budget),
+        (*parse_budgets(facts.plan.budget), *parse_budgets(facts.plan.warn, severity="warn")),
         shipped,
         models.get("teacher"),
         target=facts.profile.name,
@@ -102,9 +102,9 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
     latency = chosen.latency_p50_ms
     speed = f", {latency.value:.3g} ms on {facts.profile.title} ({latency.word})" if latency else ""
     what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {chosen.size_kib:,.0f} KiB{speed}"
-    missed = sum(o.verdict == "missed" for o in outcomes)
+    missed = sum(o.verdict == "missed" and o.severity == "error" for o in outcomes)
     verdicts: dict[Verdict, str] = {
-        "pass": "every budget is met" if outcomes else "no budgets were set",
+        "pass": _met(outcomes),
         "missed": f"{missed} of {len(outcomes)} budget{'s' * (len(outcomes) > 1)} missed",
         "inconclusive": "a budget could not be decided",
     }
@@ -115,6 +115,13 @@ def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Can
         )
         missing = f"No {what_for} scores are {facts.loaded.score_name} with the teacher. "
     return f"{missing}{what}; {verdicts[decided]}"
+
+
+def _met(outcomes: tuple[BudgetOutcome, ...]) -> str:
+    warned = sum(o.severity == "warn" and o.verdict != "pass" for o in outcomes)
+    if warned:
+        return f"every budget is met but {warned} that only warn{'s' * (warned == 1)}"
+    return "every budget is met" if outcomes else "no budgets were set"
 
 
 def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]]:
@@ -158,10 +165,11 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
     """What this run could not find out, so that nobody takes its silence for an answer."""
     lines = []
     if facts.profile.name != "host":
-        lines.append(
-            f"Nothing ran on a {facts.profile.title}: its latency and memory are estimates, and its "
-            "median and tail are not told apart."
-        )
+        counted = chosen.instructions
+        known = "its latency and memory are estimates"
+        if counted:
+            known = f"its latency is made from instructions counted on {counted.place}, its memory is an estimate"
+        lines.append(f"Nothing ran on a {facts.profile.title}: {known}, and its median and tail are not told apart.")
         elsewhere = [c for c in facts.choice.candidates if c.scored_on]
         if elsewhere:
             names = ", ".join(c.id for c in elsewhere)
@@ -169,6 +177,8 @@ def _unknown(facts: RunFacts, chosen: Candidate) -> tuple[str, ...]:
                 f"The score of {names} was taken on {elsewhere[0].scored_on}, whose integer kernels round otherwise "
                 f"than those of the {facts.profile.core}; what it is there is not known."
             )
+        if chosen.score is not None and chosen.score.word == "emulated":
+            lines.append("Shares by class are as this machine's kernels compute them, not the target's.")
         if any(one.taken and one.session for one in facts.configured.trials):
             lines.append(
                 f"The session options were found on this machine, not on a {facts.profile.title}; there they may gain "

@@ -1,8 +1,9 @@
 """Budgets: what the user allows a model to cost, read from `metric=value` and held against a run's figures.
 
-A budget is judged by the figure for the target. A measured or emulated figure decides by its value, and the reason says
-where its interval reaches across the limit; an estimate decides nothing unless it is allowed to, and then only when its
-whole interval lies on one side of the limit.
+A budget is judged by the figure for the target. A measured figure decides by its value, and the reason says where its
+interval reaches across the limit; an estimate decides nothing unless it is allowed to, and then only when its whole
+interval lies on one side of the limit. So does a time that comes from emulated instructions, since nothing took it
+(docs/adr/0014-which-numbers-decide.md); an emulated score is that core's own, and decides by its value.
 """
 
 import math
@@ -18,7 +19,7 @@ from edgekd.record import Record
 from edgekd.results import BudgetOutcome, Verdict
 from edgekd.units import KIBIBYTES, MILLISECONDS, SHARES
 
-Metric = Literal["latency", "memory", "size", "load", "drop"]
+Metric = Literal["latency", "latency_p50", "latency_p99", "memory", "size", "load", "drop"]
 Severity = Literal["error", "warn"]
 
 HOST = "host"
@@ -29,19 +30,21 @@ _NUMBER_WITH_UNIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
 
 class Budget(Record):
     """One limit. `limit` is in ms (latency, load), KiB (memory, size) or as a share of 1 (drop); the user gave it in
-    `given_in`."""
+    `given_in`. It is for the device `target`, or for every one."""
 
     metric: Metric
     limit: float = Field(ge=0, allow_inf_nan=False)
     given_in: str | None = None
     severity: Severity = "error"
+    target: str | None = None
 
 
 def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
     """Read `latency=30ms`, `memory=64MiB`, `size=500KB`, `load=1s` or `drop=1%`.
 
-    `latency` means the 95th percentile; `drop` is in absolute points of score, so `1%` is 0.01. Units are required:
-    us, ms, s; KiB, MiB, GiB (1024), KB, MB, GB (1000); %. Upper and lower case do not matter.
+    `latency` means the 95th percentile, `latency_p50` and `latency_p99` others; `drop` is in absolute points of score,
+    so `1%` is 0.01. Units are required: us, ms, s; KiB, MiB, GiB (1024), KB, MB, GB (1000); %. Upper and lower case do
+    not matter. `latency=60ms@raspberry-pi-4` is for that device alone.
 
     Raises:
         UsageError: the metric, number or unit is none of these, or the limit makes no sense.
@@ -49,17 +52,20 @@ def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
     name, separator, value = (part.strip() for part in text.partition("="))
     if not separator:
         raise UsageError(f"The budget {_quoted(text)} has no '='; write it like {_EXAMPLES['latency']}.")
-    metric = next((known for known in _UNITS_OF if known == name), None)
+    metric = next((known for known in UNITS_OF if known == ALIASES.get(name, name)), None)
     if metric is None:
-        hint = did_you_mean(name[:40], _UNITS_OF)
+        hint = did_you_mean(name[:40], [*UNITS_OF, *ALIASES])
         raise UsageError(
             f"The budget {_quoted(text)} names no known metric; write it like {_EXAMPLES['latency']}{hint}"
         )
     example = f"write it like {_EXAMPLES[metric]}"
+    value, at, target = (part.strip() for part in value.partition("@"))
+    if at and not target:
+        raise UsageError(f"The budget {_quoted(text)} names no device after '@'; {example}@raspberry-pi-4.")
     match = _NUMBER_WITH_UNIT.fullmatch(value)
     if match is None:
         raise UsageError(f"The budget {_quoted(text)} has no number with a unit after '='; {example}.")
-    units = _UNITS_OF[metric]
+    units = UNITS_OF[metric]
     unit = next((known for known in units if known.lower() == match[2].lower()), None)
     if unit is None:
         given = match[2][:20]
@@ -69,23 +75,25 @@ def parse_budget(text: str, *, severity: Severity = "error") -> Budget:
     if not math.isfinite(limit) or limit < 0 or (limit == 0 and metric != "drop") or (metric == "drop" and limit > 1):
         bounds = "between 0% and 100%" if metric == "drop" else "above zero and finite"
         raise UsageError(f"The budget {_quoted(text)} must be {bounds}; {example}.")
-    return Budget(metric=metric, limit=limit, given_in=unit, severity=severity)
+    return Budget(metric=metric, limit=limit, given_in=unit, severity=severity, target=target or None)
 
 
-def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
+def parse_budgets(texts: Iterable[str], *, severity: Severity = "error") -> tuple[Budget, ...]:
     """Read several budgets, in their order.
 
     Raises:
-        UsageError: as `parse_budget`, or a metric is named twice.
+        UsageError: as `parse_budget`, or a metric is named twice for the same device.
     """
-    budgets: dict[str, Budget] = {}
+    budgets: dict[tuple[str, str | None], Budget] = {}
     for text in texts:
-        budget = parse_budget(text)
-        if budget.metric in budgets:
+        budget = parse_budget(text, severity=severity)
+        key = budget.metric, budget.target
+        if key in budgets:
+            for_whom = f" on {_quoted(budget.target)}" if budget.target else ""
             raise UsageError(
-                f"The budget {_quoted(text)} is the second one for {budget.metric}; give each metric once."
+                f"The budget {_quoted(text)} is the second one for {budget.metric}{for_whom}; give each metric once."
             )
-        budgets[budget.metric] = budget
+        budgets[key] = budget
     return tuple(budgets.values())
 
 
@@ -156,13 +164,21 @@ def _decide(budget: Budget, actual: Number | None, *, target: str, allow_estimat
         return "inconclusive", _WITHOUT_FIGURE[budget.metric]
     if not math.isfinite(actual.value):
         return "inconclusive", f"the figure for {budget.metric} is not a finite number"
-    if budget.metric in _OF_THE_TARGET and actual.place == HOST != target and actual.word != "estimated":
+    of_target = budget.metric in _OF_THE_TARGET
+    if of_target and actual.place == HOST != target and actual.word != "estimated":
         return "inconclusive", f"{actual.word} on {HOST}, which says little about {target}"
+    if budget.metric == "latency_p99" and actual.word == "measured" and actual.n < _RUNS_OF_P99:
+        return "inconclusive", f"the 99th percentile of {actual.n} runs is their slowest; {_RUNS_OF_P99} are needed"
     within = budget.limit * (1 + _EXACT) + _EXACT
-    if actual.word != "estimated":
+    if actual.word == "measured" or (actual.word == "emulated" and not of_target):
         return _by_value(budget, actual, within)
     if not allow_estimate:
-        return "inconclusive", "only an estimate: measure it on the target, or let estimates decide by --allow-estimate"
+        what = "only an estimate" if actual.word == "estimated" else "from emulated instructions, not measured"
+        return "inconclusive", f"{what}: measure it on the target, or let estimates decide by --allow-estimate"
+    return _by_interval(budget, actual, within)
+
+
+def _by_interval(budget: Budget, actual: Number, within: float) -> tuple[Verdict, str]:
     low, high = (bound if bound is not None else math.nan for bound in (actual.low, actual.high))
     if high <= within:
         return "pass", "the whole interval of the estimate is within the limit"
@@ -192,6 +208,10 @@ def _actual(metric: Metric, shipped: Figures, teacher: Figures | None, load_ms: 
     match metric:
         case "latency":
             return shipped.latency_p95_ms
+        case "latency_p50":
+            return shipped.latency_p50_ms
+        case "latency_p99":
+            return shipped.host.latency.p99_ms if shipped.host else None
         case "memory":
             return shipped.peak_memory_kib
         case "size":
@@ -212,24 +232,40 @@ def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-_UNITS_OF: dict[Metric, dict[str, float]] = {
+UNITS_OF: dict[Metric, dict[str, float]] = {
     "latency": MILLISECONDS,
+    "latency_p50": MILLISECONDS,
+    "latency_p99": MILLISECONDS,
     "memory": KIBIBYTES,
     "size": KIBIBYTES,
     "load": MILLISECONDS,
     "drop": SHARES,
 }
-CANONICAL_UNITS: dict[str, str] = {"latency": "ms", "memory": "KiB", "size": "KiB", "load": "ms", "drop": "fraction"}
+ALIASES = {"latency_p95": "latency"}
+CANONICAL_UNITS: dict[str, str] = {
+    "latency": "ms",
+    "latency_p50": "ms",
+    "latency_p99": "ms",
+    "memory": "KiB",
+    "size": "KiB",
+    "load": "ms",
+    "drop": "fraction",
+}
 _EXAMPLES: dict[Metric, str] = {
     "latency": "latency=30ms",
+    "latency_p50": "latency_p50=20ms",
+    "latency_p99": "latency_p99=50ms",
     "memory": "memory=64MiB",
     "size": "size=500KiB",
     "load": "load=1s",
     "drop": "drop=1%",
 }
-_OF_THE_TARGET = ("latency", "memory", "load")
+_OF_THE_TARGET = ("latency", "latency_p50", "latency_p99", "memory", "load")
+_RUNS_OF_P99 = 100
 _WITHOUT_FIGURE: dict[Metric, str] = {
     "latency": "there is no latency for the target",
+    "latency_p50": "there is no latency for the target",
+    "latency_p99": "only a measurement on the target tells its 99th percentile",
     "memory": "there is no peak memory for the target",
     "size": "the size of the shipped model is not known",
     "load": "there is no load time for the target",

@@ -230,6 +230,16 @@ def resolve(name: str) -> Resolved:
     return Resolved(profile, note)
 
 
+def device_name(word: str) -> str:
+    """Return the name of the profile that a user's word stands for. Raises UsageError where there is none."""
+    plain = re.sub(r"[ _]+", "-", word.strip().lower())
+    found = load_profile(word).name if _is_path(word) else _ALIASES.get(plain, plain)
+    known = [*_files(), *own_profile_files(), HOST]
+    if not _is_path(word) and found not in known:
+        raise UsageError(f"There is no device {plain[:60]!r}{did_you_mean(plain, known)}")
+    return found
+
+
 def aliases_of(name: str) -> tuple[str, ...]:
     """Other names under which `resolve` finds the profile of this name."""
     return tuple(alias for alias, stands_for in _ALIASES.items() if stands_for == name)

@@ -43,7 +43,8 @@ def one_line(text: str) -> str:
     White space becomes a space each, and whatever else a terminal might obey (control characters, right-to-left
     overrides) becomes U+FFFD. Nothing is shortened; `rendering.text.clean` is for names that must be short.
     """
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text).rstrip()
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+    return shown.replace("##[", "## [").rstrip()  # GitHub's runner obeys ##[COMMAND] anywhere in a line
 
 
 def reason_of(error: Exception, longest: int = 200) -> str:

@@ -61,6 +61,15 @@ class Bench(Record):
     instructions: dict[str, Any] | None = None
 
 
+class Counted(Record):
+    """Instructions that one inference executes at one thread on an emulated core, such as emulate:cortex-a72@1.31.1;
+    `note` says what is unusual about the count, or nothing."""
+
+    place: str
+    by_class: dict[str, int]
+    note: str = ""
+
+
 class Figures(Record):
     """What is known of one model. `latency_*` and `peak_memory_kib` are for the target; `host` holds what was measured
     here, which says little about another device and decides nothing for it."""
@@ -76,3 +85,5 @@ class Figures(Record):
     latency_p95_ms: Number | None = None
     peak_memory_kib: Number | None = None
     host: Bench | None = None
+    instructions: Counted | None = None
+    """What it executes on the target's core, emulated; the latency is made from it where that is emulated."""

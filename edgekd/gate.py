@@ -1,106 +1,131 @@
-"""The CI command: a finished run's results held against budgets, as a verdict, an exit code and JUnit."""
+"""The CI command: what a run or a model costs held against budgets and a baseline, as a verdict and an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from edgekd.budget import Budget, judge, load_time, verdict
-from edgekd.errors import BadInput
-from edgekd.record import Record
+from edgekd.budget import Budget, judge, load_time, parse_budgets
+from edgekd.device import HOST, device_name
+from edgekd.errors import BadInput, UsageError
+from edgekd.figures import Figures
+from edgekd.gate_result import GATE_EXIT_CODES, Baseline, GateResult, GateVerdict
+from edgekd.project_file import read_project, settle
+from edgekd.regression.baseline import How, compare_builds
+from edgekd.regression.build import Build, open_build
+from edgekd.regression.signals import figures_of_file
 from edgekd.rendering.junit import render_junit
-from edgekd.rendering.markdown import budget_table, escape
-from edgekd.rendering.text import VERDICT_WORDS
-from edgekd.results import EXIT_CODES, BudgetOutcome, Report, Verdict
+from edgekd.results import BudgetOutcome
+from edgekd.results_file import RESULTS, first_fault, read_report
 from edgekd.workspace import write_atomic
 
-RESULTS = Path("report") / "results.json"
-
-
-class GateResult(Record):
-    """What the gate decided about one run."""
-
-    verdict: Verdict
-    exit_code: int
-    target: str
-    run: str
-    outcomes: tuple[BudgetOutcome, ...]
+__all__ = ["RESULTS", "gate", "read_report"]
 
 
 def gate(
-    run: Path, *, budgets: Iterable[Budget] = (), allow_estimate: bool | None = None, junit: Path | None = None
+    run: Path,
+    *,
+    budget: Sequence[str] = (),
+    warn: Sequence[str] = (),
+    baseline: Path | None = None,
+    target: str | None = None,
+    on: str = HOST,
+    timing: bool = True,
+    emulate: bool = False,
+    retrained: bool = False,
+    allow_estimate: bool | None = None,
+    junit: Path | None = None,
 ) -> GateResult:
-    """Judge a run folder, or a results.json, by the run's own budgets and by `budgets`, which win for the same metric.
+    """Judge a run folder, a results.json, an artifact or an ONNX file by budgets, and hold it against a baseline.
 
+    A limit of `budget` or `warn` wins over one of `edgekd.yaml` for the same metric, and that over the run's own. With
+    a `baseline`, what both have is compared, and where both have a model file they are timed side by side on the place
+    `on`, unless `timing` is False; `emulate` also counts the instructions of both on the target's core. `retrained`
+    allows a baseline that was made from another model file. `target` is for ONNX files, which name none.
     `allow_estimate` None means as the run itself was told. `junit` names a file to write, whole or not at all.
 
     Raises:
-        BadInput: there are no results, they do not hold what results.json must, or no model shipped.
+        UsageError: a limit that is none, or a target that is not the run's.
+        BadInput: there are no results, they are broken, nothing shipped, or the baseline is of another model.
+        PlaceLost: the place to time on, or what emulation needs, is not there.
     """
-    report = read_report(run)
-    shipped = report.models.get("shipped")
-    if shipped is None:
-        raise BadInput(f"{run}: 'models.shipped' is null, so nothing was shipped; finish the run with --resume first.")
-    try:
-        stored = {
-            o.metric: Budget.model_validate(o.model_dump(include=set(Budget.model_fields))) for o in report.budgets
-        }
-    except ValidationError as error:
-        raise BadInput(f"{run}: 'budgets' {_first(error)}; write the run anew with edgekd compress.") from None
-    merged = stored | {budget.metric: budget for budget in budgets}
-    if allow_estimate is None:
-        allow_estimate = report.recipe.get("allow_estimate") is True
-    outcomes = judge(
-        merged.values(),
-        shipped,
-        report.models.get("teacher"),
-        target=report.target,
-        allow_estimate=allow_estimate,
-        load_ms=load_time(shipped),
+    build, against = open_build(run), open_build(baseline) if baseline is not None else None
+    device = _target(build, against, target)
+    allowed = allow_estimate if allow_estimate is not None else _was_allowed(build)
+    limits = {(one.metric, one.severity): one for one in _limits(build, budget, warn, device)}
+    outcomes = _judged(limits.values(), build, device, allow_estimate=allowed)
+    how = How(device, on=on, timing=timing, emulate=emulate, allow_estimate=allowed, retrained=retrained)
+    compared = compare_builds(against, build, how) if against else None
+    found, reason = _conclude(outcomes, compared)
+    result = GateResult(
+        schema=1,
+        verdict=found,
+        exit_code=GATE_EXIT_CODES[found],
+        reason=reason,
+        target=device,
+        run=str(run),
+        outcomes=outcomes,
+        baseline=compared,
     )
-    found = verdict(outcomes)
     if junit is not None:
-        judged = {"budgets": outcomes, "verdict": found, "exit_code": EXIT_CODES[found]}
-        _write(junit, render_junit(report.model_copy(update=judged)))
-    return GateResult(verdict=found, exit_code=EXIT_CODES[found], target=report.target, run=str(run), outcomes=outcomes)
+        _write(junit, render_junit(outcomes, compared, target=device, subject=str(run), verdict=found))
+    return result
 
 
-def read_report(run: Path) -> Report:
-    """Read RUN/report/results.json, or `run` itself where it is a file. Raises BadInput naming the file and the key."""
-    file = run / RESULTS if run.is_dir() else run
-    if not run.exists():
-        raise BadInput(f"{run} does not exist; name a run folder that edgekd compress wrote.")
-    if not file.is_file():
-        raise BadInput(f"{run} holds no {RESULTS.as_posix()}; finish the run with --resume first.")
+def _target(build: Build, baseline: Build | None, given: str | None) -> str:
+    """The device that decides: the run's own, else the one given, else the baseline's, else this machine."""
+    named = device_name(given) if given else None
+    if build.target and named and named != build.target:
+        raise UsageError(f"{build.name} was made for {build.target}, not for {named}; leave out --target.")
+    return build.target or named or (baseline.target if baseline else None) or HOST
+
+
+def _was_allowed(build: Build) -> bool:
+    return build.report is not None and build.report.recipe.get("allow_estimate") is True
+
+
+def _limits(build: Build, budget: Sequence[str], warn: Sequence[str], target: str) -> Iterable[Budget]:
+    """The run's own limits, then the project's, then those given: the last for a metric and severity counts."""
     try:
-        return Report.model_validate_json(file.read_bytes(), strict=True)
+        for outcome in build.report.budgets if build.report else ():
+            yield Budget.model_validate(outcome.model_dump(include=set(Budget.model_fields)))
     except ValidationError as error:
-        raise BadInput(f"{file}: {_first(error)}; write the run anew with edgekd compress.") from None
-    except OSError as error:
-        raise BadInput(f"{file} cannot be read ({error.strerror}): check its permissions") from None
+        fault = first_fault(error)
+        raise BadInput(f"{build.name}: 'budgets' {fault}; write the run anew with edgekd compress.") from None
+    project = read_project()
+    yield from parse_budgets(settle((project.budget, budget), target))
+    yield from parse_budgets(settle((project.warn, warn), target), severity="warn")
 
 
-def github_summary(result: GateResult) -> str:
-    """Return the verdict and its budgets in Markdown, for $GITHUB_STEP_SUMMARY. Foreign strings are escaped."""
-    head = f"## {VERDICT_WORDS[result.verdict]}: {escape(result.run)} on {escape(result.target)}\n"
-    return f"{head}\n{budget_table(result.outcomes)}"
+def _judged(limits: Iterable[Budget], build: Build, target: str, *, allow_estimate: bool) -> tuple[BudgetOutcome, ...]:
+    """Budgets by what is known of a build; of a bare file, by what follows from it."""
+    figures = build.figures or (figures_of_file(build.model, target) if build.model else Figures())
+    teacher = build.report.models.get("teacher") if build.report else None
+    load_ms = load_time(figures)
+    return judge(limits, figures, teacher, target=target, allow_estimate=allow_estimate, load_ms=load_ms)
 
 
-def append_summary(file: Path, result: GateResult) -> None:
-    """Add the verdict and its budgets to what a CI job shows of itself. Raises BadInput where that cannot be."""
-    try:
-        with file.open("a", encoding="utf-8") as summary:
-            summary.write(github_summary(result))
-    except OSError as error:
-        raise BadInput(f"{file}, named by GITHUB_STEP_SUMMARY, cannot be written ({error.strerror}).") from None
+def _conclude(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None) -> tuple[GateVerdict, str]:
+    """The worst that was found among what does not only warn, and a sentence that names all of it."""
+    comparisons = [one for one in baseline.comparisons if one.severity == "error"] if baseline else []
+    judged: list[tuple[str, str]] = [(one.metric, one.verdict) for one in outcomes if one.severity == "error"]
+    judged += [(one.metric, one.verdict) for one in comparisons]
+    found = {word: [metric for metric, verdict in judged if verdict == word] for word in _SAID}
+    if baseline and not comparisons:
+        found["inconclusive"].append("nothing could be compared with the baseline")
+    said = [f"{_SAID[word]}: {', '.join(names)}" for word, names in found.items() if names]
+    decided: GateVerdict = next((word for word, names in found.items() if names), "pass")
+    return decided, "; ".join(said) or _nothing_wrong(outcomes, baseline)
 
 
-def _first(error: ValidationError) -> str:
-    """Say the first thing that is wrong: the key, then what pydantic expected there."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{key[:80]!r} {fault['msg'][:1].lower()}{fault['msg'][1:200]}{more}"
+def _nothing_wrong(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None) -> str:
+    warned = sum(one.severity == "warn" and one.verdict not in ("pass", "improvement") for one in outcomes)
+    budgets = f"{len(outcomes)} budget{'s' * (len(outcomes) != 1)}" if outcomes else "no budget was set"
+    met = f"{budgets}, of which {warned} only warn{'s' * (warned == 1)}" if warned else budgets
+    if baseline is None:
+        return met
+    compared = len(baseline.comparisons)
+    return f"{met}; nothing worse than the baseline in {compared} figure{'s' * (compared != 1)}"
 
 
 def _write(file: Path, text: str) -> None:
@@ -112,3 +137,11 @@ def _write(file: Path, text: str) -> None:
         raise BadInput(
             f"{file} cannot be written ({error.strerror}); choose another place or free some space."
         ) from None
+
+
+_SAID: dict[GateVerdict, str] = {
+    "missed": "over the budget",
+    "regression": "worse than the baseline",
+    "inconclusive": "not decided",
+}
+"""How each verdict is said, the worst first."""

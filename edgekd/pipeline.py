@@ -1,4 +1,5 @@
 """The mission, read top to bottom: load, distill, export, quantize, benchmark, choose, configure, package, report.
+With --emulate the benchmark is followed by what the target's core, emulated, says of the same files.
 
 The only place that knows the order. Stages take what they need by name, return records, and never call one another
 (`run.py` calls them); the run folder (`workspace.py`) keeps what is finished, so that the same call goes on where an
@@ -41,7 +42,8 @@ def run_compress(
         exports = run.export(loaded, distilled)
         quantized = run.quantize(loaded, exports)
         benchmarked = run.benchmark(loaded, exports, quantized)
-        choice = run.choose(loaded, quantized, benchmarked)
+        known = run.emulate(loaded, exports, quantized, benchmarked)
+        choice = run.choose(loaded, quantized, known)
         configured = run.configure(loaded, quantized, choice)
         packaged = run.package(loaded, exports, quantized, configured)
         facts = RunFacts(
@@ -54,13 +56,13 @@ def run_compress(
             distilled=distilled.record,
             exports=exports.record,
             quantized=quantized.record,
-            benchmarked=benchmarked.record,
+            benchmarked=known.record,
             choice=choice.record,
             configured=configured.record,
             packaged=packaged.record,
             seconds={
                 stage.folder.name: stage.seconds
-                for stage in (loaded, distilled, exports, quantized, benchmarked, choice, configured, packaged)
+                for stage in (loaded, distilled, exports, quantized, benchmarked, known, choice, configured, packaged)
             },
         )
         report = assemble_report(facts)

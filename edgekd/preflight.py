@@ -9,7 +9,7 @@ from pathlib import Path
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.data.classes import read_classes
-from edgekd.device import DeviceProfile
+from edgekd.device import DeviceProfile, resolve
 from edgekd.errors import BadInput, UsageError, did_you_mean
 from edgekd.formats.identify import FileKind, identify
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
@@ -29,11 +29,13 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         out: the run folder that the user named, for the command that an error proposes.
 
     Raises:
-        UsageError: an unknown scheme, runtime or front, an unreadable budget or time.
+        UsageError: an unknown scheme, runtime or front, an unreadable budget or time, a target that is not emulated.
         BadInput: a file that is not there or cannot be read, a function that its file lacks, a model that needs an
             architecture or the user's trust, or a student that needs data where there are none.
+        PlaceLost: what is to be emulated needs a kit that is not there.
     """
     parse_budgets(plan.budget)
+    parse_budgets(plan.warn)
     scheme_names(plan.schemes)
     rung_names(plan.rungs)
     parse_seconds(plan.search_time, "--search-time")
@@ -58,6 +60,10 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         _check_function(value)
     if plan.ranges is not None and not Path(plan.ranges).is_file():
         raise BadInput(f"There is no --ranges {plan.ranges}; check the path.")
+    if plan.emulate:
+        from edgekd.emulated_figures import core_for
+
+        core_for(resolve(plan.target).profile)
     missing = next((path for path in plan.co_teacher if not Path(path).exists()), None)
     if missing is not None:
         raise BadInput(f"There is no --co-teacher {missing}; check the path.")

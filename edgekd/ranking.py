@@ -17,9 +17,15 @@ def is_measured(candidate: Candidate) -> bool:
     return latency is not None and latency.word == "measured" and candidate.host_ratio_to_fp32 is not None
 
 
+def comparable(one: Candidate, other: Candidate) -> bool:
+    """Whether the latencies of both carry the same word: what was emulated is not compared with an estimate."""
+    words = {c.latency_p50_ms.word for c in (one, other) if c.latency_p50_ms is not None}
+    return len(words) < 2
+
+
 def cost_of(candidate: Candidate) -> float:
     """What candidates are ranked by: measured, the CPU time relative to fp32, since both saw the same disturbances;
-    else the estimated milliseconds, and infinity where there are none."""
+    else the emulated or estimated milliseconds, and infinity where there are none."""
     if is_measured(candidate) and candidate.host_ratio_to_fp32 is not None:
         return candidate.host_ratio_to_fp32.value
     return candidate.latency_p50_ms.value if candidate.latency_p50_ms else math.inf
@@ -30,6 +36,8 @@ def alike(one: Candidate, other: Candidate) -> bool:
     if is_measured(one) and is_measured(other):
         (a, b), (c, d) = (interval_of(ratio) for ratio in (one.host_ratio_to_fp32, other.host_ratio_to_fp32))
         return a <= d and c <= b
+    if not comparable(one, other):
+        return False
     cheap, dear = sorted((cost_of(one), cost_of(other)))
     return dear <= ALIKE * cheap < math.inf
 
@@ -48,12 +56,17 @@ def unbeaten(candidates: Sequence[Candidate]) -> frozenset[str]:
     A figure that not all examined candidates have does not count; one without a latency is not compared.
     """
     timed = [c for c in candidates if c.latency_p50_ms is not None]
-    points = {
-        c.id: (c.score and -c.score.value, cost_of(c), c.peak_memory_kib and c.peak_memory_kib.value) for c in timed
-    }
+    points = {c.id: (_lost(c), cost_of(c), c.peak_memory_kib and c.peak_memory_kib.value) for c in timed}
     known = [axis for axis in range(3) if all(point[axis] is not None for point in points.values())]
     reduced = {name: tuple(point[axis] or 0.0 for axis in known) for name, point in points.items()}
     return frozenset(name for name, one in reduced.items() if not any(_beats(other, one) for other in reduced.values()))
+
+
+def _lost(candidate: Candidate) -> float | None:
+    """What it loses against the teacher on the same samples, which need not be the same for all; else by its score."""
+    if candidate.drop is not None:
+        return candidate.drop.value
+    return -candidate.score.value if candidate.score is not None else None
 
 
 def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -178,10 +178,21 @@ class Recipe(Record):
     )
     search_time: str = _option("10m", CANDIDATES, "Wall-clock limit of each of these, such as 10m.")
     runtimes: str = _option("onnxruntime,openvino", CANDIDATES, "Runtimes that compete, where the device has them.")
+    emulate: bool = _option(
+        False,
+        CANDIDATES,
+        "Count what the target's Arm core executes, and score int8 as its kernels compute it, under emulation.",
+    )
     calibration_images: int = _option(512, CANDIDATES, "Training images that calibrate int8.", ge=1)
 
     budget: tuple[str, ...] = _option(
-        (), VERDICT, "Limit such as latency=30ms, memory=64MiB, size=2MiB, load=1s, drop=1%; may be repeated."
+        (),
+        VERDICT,
+        "Limit whose miss fails the run: latency=30ms (95th percentile; latency_p50, latency_p99), memory=64MiB, "
+        "size=2MiB, load=1s, drop=1%; latency=60ms@raspberry-pi-4 is for that device alone; may be repeated.",
+    )
+    warn: tuple[str, ...] = _option(
+        (), VERDICT, "Limit, written like a --budget, whose miss is only said; may be repeated."
     )
     allow_estimate: bool = _option(False, VERDICT, "Let an estimate decide a budget; its whole interval must fit.")
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from edgekd.errors import BadInput, UsageError, did_you_mean
+from edgekd.project_file import check_limits, read_mapping, read_project, settle
 from edgekd.recipe import CODE_FIELDS, Recipe, code_file
 from edgekd.resources import data_folder
 
@@ -15,20 +16,25 @@ from edgekd.resources import data_folder
 def make_recipe(recipe: str | None = None, **options: Any) -> Recipe:
     """Combine a recipe (a name in `pipelines/` or a YAML file) with options, which win; None counts as not given.
 
-    Budgets merge by metric: options over the recipe over `budget:` in `edgekd.yaml` of the working directory.
+    Budgets, and those that only warn, merge by metric: options over the recipe over `edgekd.yaml` of the working
+    directory; the plan keeps those that are for its target.
 
     Raises:
         UsageError: an option that does not exist, has the wrong type, or two that exclude each other.
-        BadInput: a recipe file that cannot be read, or has an unknown key.
+        BadInput: a recipe file that cannot be read, or has an unknown key or a budget that is none.
     """
     given = {name: _as_written(name, value) for name, value in options.items() if value is not None and value != ()}
     stored = _read_yaml(_recipe_path(recipe)) if recipe else {}
     _refuse_unnamed_code(stored, given)
-    project = _project_budgets()
+    project = read_project()
     if "epochs" in given or "time" in given:
         stored = {key: value for key, value in stored.items() if key not in ("epochs", "time")}
-    merged = {**stored, **given, "budget": _merge_budgets(project, stored.get("budget", ()), given.get("budget", ()))}
-    plan = _validate(merged, origin=None)
+    plan = _validate({**stored, **given}, origin=None)
+    limits = {
+        kind: settle((getattr(project, kind), stored.get(kind, ()), given.get(kind, ())), plan.target)
+        for kind in ("budget", "warn")
+    }
+    plan = plan.model_copy(update=limits)
     if plan.epochs is not None and plan.time is not None:
         raise UsageError("--epochs and --time both say how long to train; give one of them.")
     return plan
@@ -66,17 +72,12 @@ def _recipe_path(recipe: str) -> Path:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"The file {path} cannot be read as YAML: {reason}") from None
-    if not isinstance(values, dict):
-        raise BadInput(f"The file {path} must hold `key: value` lines, one setting each.")
+    values = read_mapping(path)
     if "trust" in values:
         raise BadInput(f"The file {path} sets `trust`, which no file can grant; remove it, or type --trust yourself.")
     values = {key: _as_written(key, value) for key, value in values.items()}
     _validate(values, origin=path)
+    check_limits(path, values)
     return values
 
 
@@ -119,24 +120,3 @@ def _refuse_unnamed_code(stored: dict[str, Any], given: dict[str, Any]) -> None:
         actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if recorded and actual and recorded != actual:
             raise BadInput(f"{path} changed since the recipe was saved; if you trust the new code, add {option}.")
-
-
-def _project_budgets() -> tuple[str, ...]:
-    path = Path("edgekd.yaml")
-    if not path.is_file():
-        return ()
-    values = _read_yaml(path)
-    if set(values) - {"budget"}:
-        raise BadInput("edgekd.yaml may hold only `budget:`; put other settings into a recipe.")
-    return tuple(values.get("budget", ()))
-
-
-def _merge_budgets(*sources: tuple[str, ...]) -> tuple[str, ...]:
-    merged: dict[str, str] = {}
-    for source in sources:
-        metrics = [text.partition("=")[0].strip() for text in source]
-        twice = next((m for m in metrics if metrics.count(m) > 1), None)
-        if twice:
-            raise UsageError(f"The budget {twice!r} is given twice; keep one of them.")
-        merged.update(zip(metrics, source, strict=True))
-    return tuple(merged.values())

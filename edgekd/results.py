@@ -154,7 +154,8 @@ class Report(Record):
     per_class_name: str = "recall"
     """What that share is."""
     latency_by_operator: dict[str, float] = {}
-    """Estimated milliseconds on the target by operator class, for the shipped model."""
+    """Milliseconds on the target by operator class, for the shipped model: emulated where its latency is, else
+    estimated."""
     artifact: dict[str, str] = {}
     """File in the artifact to its SHA-256."""
     seconds: dict[str, float] = {}

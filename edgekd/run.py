@@ -19,6 +19,7 @@ from edgekd.stages.benchmark import Benchmarked, benchmark, contend, head_to_hea
 from edgekd.stages.choose import Choice, choose
 from edgekd.stages.configure import Configured, configure
 from edgekd.stages.distill import Distilled, distill, skip_distillation, trained_modules
+from edgekd.stages.emulate import Emulated, emulate
 from edgekd.stages.export import Exports, export
 from edgekd.stages.load import Loaded, load, reopen_teacher
 from edgekd.stages.package import Packaged, package
@@ -30,6 +31,8 @@ from edgekd.workspace import Finished, Workspace, file_sha256
 BENCH_SECONDS = 2.0
 DUEL_SECONDS = 8.0
 """For two candidates that BENCH_SECONDS each did not tell apart."""
+EMULATED_SECONDS = 60.0
+"""For scoring one file on one split."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ class Run:
     def _latency_goal(self) -> float | None:
         """Milliseconds that the student is pruned to: a latency budget where no share of MACs was asked for."""
         wanted = self.plan.student == "auto" and self.plan.keep_macs is None
-        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric == "latency"]
-        return limits[0] if wanted and limits else None
+        limits = [b.limit for b in parse_budgets(self.plan.budget) if b.metric in ("latency", "latency_p50")]
+        return min(limits) if wanted and limits else None
 
     def export(self, loaded: Finished[Loaded], distilled: Finished[Distilled]) -> Finished[Exports]:
         runtime = self.profile.runtimes["onnxruntime"]
@@ -170,6 +173,42 @@ class Run:
             )
 
         return self.workspace.stage("benchmark", made_from, Benchmarked, work)
+
+    def emulate(
+        self,
+        loaded: Finished[Loaded],
+        exports: Finished[Exports],
+        quantized: Finished[Quantized],
+        benchmarked: Finished[Benchmarked],
+    ) -> Finished[Benchmarked]:
+        """The benchmark with what the target's emulated core says in place of estimates, where that is asked for."""
+        if not self.plan.emulate:
+            return benchmarked
+        found = benchmarked.record
+
+        def work(folder: Path) -> Emulated:
+            return emulate(
+                folder,
+                models={who: exports.folder / model.file for who, model in exports.record.models.items()},
+                figures=found.models,
+                candidates=found.candidates,
+                validation=found.validation,
+                files=quantized.folder,
+                profile=self.profile,
+                preprocessing=loaded.record.preprocessing,
+                task=find_task(loaded.record.task),
+                data=_data_of(loaded),
+                loaded=loaded.folder,
+                seconds=EMULATED_SECONDS,
+                seed=self.plan.seed,
+                listen=self.listen,
+            )
+
+        emulated = self.workspace.stage("emulate", [benchmarked.digest, self.plan.seed], Emulated, work)
+        by_operator = {**found.latency_by_operator, **emulated.record.latency_by_operator}
+        notes = (*found.notes, *emulated.record.notes)
+        record = found.model_copy(update={**dict(emulated.record), "latency_by_operator": by_operator, "notes": notes})
+        return Finished(record, emulated.folder, emulated.digest, emulated.seconds)
 
     def choose(
         self, loaded: Finished[Loaded], quantized: Finished[Quantized], benchmarked: Finished[Benchmarked]

@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "InputSpec",
     "Runtime",
     "Session",
+    "as_one",
     "find_runtime",
     "in_one_line",
     "predict_all",
@@ -102,7 +103,11 @@ def predict_batches(
     With `every_output` all are returned: several side by side along the last dimension where they differ in that alone,
     else flattened to (total, values).
     """
-    outputs = predict_all(path, inputs, runtime=runtime, threads=threads, options=options)
+    return as_one(predict_all(path, inputs, runtime=runtime, threads=threads, options=options), every_output)
+
+
+def as_one(outputs: Sequence[npt.NDArray[np.float32]], every_output: bool) -> npt.NDArray[np.float32]:
+    """The first of the outputs (total, ...) of a model, or all of them as `predict_batches` returns them."""
     if not every_output or len(outputs) == 1:
         return outputs[0]
     side_by_side = outputs[0].ndim > 1 and len({output.shape[:-1] for output in outputs}) == 1

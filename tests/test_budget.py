@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgekd.budget import Budget, judge, parse_budget, parse_budgets, score_drop, verdict
 from edgekd.errors import UsageError
-from edgekd.figures import Figures, Number, Word
+from edgekd.figures import Bench, Figures, Latency, Memory, Number, Word
 from edgekd.results import BudgetOutcome, Verdict
 
 TARGET = "raspberry-pi-4"
@@ -40,6 +40,10 @@ def score(value: float, half: float | None = None) -> Number:
         ("drop=1%", "drop", 0.01),
         ("drop=0%", "drop", 0.0),
         ("drop=.5%", "drop", 0.005),
+        ("latency_p50=20ms", "latency_p50", 20.0),
+        ("latency_p95=20ms", "latency", 20.0),
+        ("latency_p99=20ms", "latency_p99", 20.0),
+        ("latency=60ms@raspberry-pi-4", "latency", 60.0),
     ],
 )
 def test_limits_are_read_in_canonical_units(text: str, metric: str, limit: float) -> None:
@@ -66,6 +70,10 @@ def test_limits_are_read_in_canonical_units(text: str, metric: str, limit: float
         ("latency=0ms", "above zero"),
         ("latency=1e999ms", "finite"),
         ("latency=30ms,load=1s", "no number"),
+        ("latency=30ms:warn", "no number"),
+        ("latency_p90=30ms", "did you mean 'latency_p9"),
+        ("latency=30ms@", "no device after '@'"),
+        ("latency=@pi4", "no number"),
         ("drop=0.01", "no unit"),
         ("drop=-1%", "between 0% and 100%"),
         ("drop=101%", "between 0% and 100%"),
@@ -106,8 +114,11 @@ def test_one_metric_may_be_named_once() -> None:
     [
         (number(30.0, 29.0, 31.0, word="measured"), False, "pass"),
         (number(30.1, 29.0, 31.0, word="measured"), False, "missed"),
-        (number(29.9, word="emulated"), False, "pass"),
-        (number(30.1, word="emulated"), True, "missed"),
+        (number(29.9, 29.0, 29.9, word="emulated"), False, "inconclusive"),
+        (number(29.9, 29.0, 30.0, word="emulated"), True, "pass"),
+        (number(29.9, 29.0, 30.1, word="emulated"), True, "inconclusive"),
+        (number(30.2, 30.1, 30.3, word="emulated"), True, "missed"),
+        (number(30.1, word="emulated"), True, "inconclusive"),
         (number(10.0, 9.0, 11.0, word="estimated"), False, "inconclusive"),
         (number(90.0, 80.0, 99.0, word="estimated"), False, "inconclusive"),
         (number(10.0, 9.0, 30.0, word="estimated"), True, "pass"),
@@ -131,8 +142,58 @@ def test_latency_of_30_ms(actual: Number | None, allow_estimate: bool, expected:
     assert outcome.verdict == expected
     assert outcome.unit == "ms"
     spans = actual is not None and actual.high is not None and actual.high > 30.0
-    estimated = actual is not None and actual.word == "estimated"
+    estimated = actual is not None and actual.word != "measured"
     assert bool(outcome.reason) == (expected != "pass" or spans or estimated)
+
+
+def benched(p99: float, n: int, place: str = "host") -> Figures:
+    numbers = {f"p{q}_ms": number(1.0, word="measured", place=place) for q in (50, 90, 95)}
+    tail = Number(value=p99, unit="ms", word="measured", place=place, n=n)
+    latency = Latency(**numbers, p99_ms=tail, mean_ms=numbers["p50_ms"])
+    memory = Memory(import_kib=1, load_kib=1, first_kib=1, steady_kib=1)
+    facts = {"place": place, "runtime": "onnxruntime", "runtime_version": "1.31.1", "load_ms": 1.0, "first_ms": 1.0}
+    bench = Bench(**facts, latency=latency, cpu_ms=numbers["p50_ms"], memory=memory)
+    p95 = number(2.0, word="measured", place=place)
+    return Figures(host=bench, latency_p50_ms=numbers["p50_ms"], latency_p95_ms=p95)
+
+
+@pytest.mark.parametrize(
+    ("figures", "target", "verdict", "said"),
+    [
+        (benched(30.0, 200), "host", "pass", ""),
+        (benched(30.1, 200), "host", "missed", "over the limit by 0.33 %"),
+        (benched(30.0, 100), "host", "pass", ""),
+        (benched(30.0, 99), "host", "inconclusive", "99 runs is their slowest; 100 are needed"),
+        (benched(30.0, 200), TARGET, "inconclusive", "measured on host"),
+        (Figures(latency_p95_ms=number(1.0, word="measured")), TARGET, "inconclusive", "only a measurement"),
+    ],
+)
+def test_the_99th_percentile_needs_a_measurement_of_a_hundred_runs(
+    figures: Figures, target: str, verdict: str, said: str
+) -> None:
+    [outcome] = judge([parse_budget("latency_p99=30ms")], figures, None, target=target, allow_estimate=True)
+    assert (outcome.verdict, outcome.unit) == (verdict, "ms")
+    assert said in outcome.reason
+
+
+def test_each_percentile_is_held_against_its_own_figure() -> None:
+    limits = [parse_budget(text) for text in ("latency_p50=1ms", "latency_p95=1ms", "latency_p99=1ms")]
+    outcomes = judge(limits, benched(3.0, 200), None, target="host")
+    assert [o.actual.value for o in outcomes if o.actual] == [1.0, 2.0, 3.0]
+    assert [(o.metric, o.verdict) for o in outcomes] == [
+        ("latency_p50", "pass"),
+        ("latency", "missed"),
+        ("latency_p99", "missed"),
+    ]
+
+
+def test_an_emulated_time_decides_as_an_estimate_and_an_emulated_score_by_its_value() -> None:
+    time = Figures(latency_p95_ms=number(10.0, 9.0, 11.0, word="emulated"))
+    [outcome] = judge([parse_budget("latency=30ms")], time, None, target=TARGET)
+    assert (outcome.verdict, "from emulated instructions" in outcome.reason) == ("inconclusive", True)
+    lost = Number(value=0.02, low=0.005, high=0.03, unit="fraction", word="emulated", place="emulate:cortex-a72", n=99)
+    [outcome] = judge([parse_budget("drop=1%")], Figures(drop=lost), None, target=TARGET)
+    assert outcome.verdict == "missed"
 
 
 def test_the_host_may_be_the_target() -> None:

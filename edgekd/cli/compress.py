@@ -7,6 +7,7 @@ Examples:
   edgekd compress weights.pt --arch timm:resnet18 --data images.npz
   edgekd compress weights.pt --arch net.py:build --student timm:mobilenetv3_small_050
   edgekd compress model.onnx --student none --data images/ --budget drop=1%
+  edgekd compress model.pt2 --target raspberry-pi-5 --data images/ --emulate
 """
 
 from edgekd.cli.run import stage_command

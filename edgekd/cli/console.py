@@ -9,6 +9,8 @@ from edgekd.errors import one_line
 from edgekd.progress import Listener, StageNote, Tick, silent
 
 STAGES = ("load", "distill", "export", "quantize", "benchmark", "choose", "configure", "package", "report")
+_PART_OF = {"emulate": "benchmark"}
+"""A stage that only some runs have, to the one it goes on with."""
 _PLAIN_EVERY_SECONDS = 10.0
 
 
@@ -41,7 +43,8 @@ class _Lines:
         self._note(event) if isinstance(event, StageNote) else self._tick(event)
 
     def _note(self, note: StageNote) -> None:
-        number = STAGES.index(note.stage) + 1 if note.stage in STAGES else 0
+        stage = _PART_OF.get(note.stage, note.stage)
+        number = STAGES.index(stage) + 1 if stage in STAGES else 0
         head = f"[{number}/{len(STAGES)}] {note.stage:<9}" if note.kind in ("start", "cached") else " " * 5
         if note.kind == "done":
             self.write(f"      {note.stage} took {note.text}")

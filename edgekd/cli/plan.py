@@ -71,9 +71,10 @@ def _training(plan: Recipe) -> dict[str, Any]:
 def _student(plan: Recipe) -> str:
     if plan.student != "auto":
         return str(plan.student)
-    latency = next((text for text in plan.budget if parse_budgets([text])[0].metric == "latency"), None)
-    if plan.keep_macs is None and latency:
-        return f"pruned from the teacher: the largest tried whose estimate fits {latency}"
+    limits = [b for b in parse_budgets(plan.budget) if b.metric in ("latency", "latency_p50")]
+    if plan.keep_macs is None and limits:
+        tightest = min(limits, key=lambda budget: budget.limit)
+        return f"pruned from the teacher: the largest tried whose estimate fits {tightest.metric}={tightest.limit:g}ms"
     return f"pruned from the teacher to {100 * (plan.keep_macs or KEEP_MACS):g} % of its MACs"
 
 
@@ -82,6 +83,10 @@ def _candidates(plan: Recipe, profile: DeviceProfile) -> dict[str, Any]:
     asked = runtime_names(plan.runtimes)
     here = [name for name in asked if name in profile.runtimes and RUNTIMES[name].available()]
     found: dict[str, Any] = {"schemes": list(scheme_names(plan.schemes, profile)), "runtimes": here}
+    if plan.emulate:
+        from edgekd.emulated_figures import core_for
+
+        found["emulated"] = core_for(profile).place
     absent = [f"{name} ({_why_not(name, profile)})" for name in asked if name not in here]
     return {**found, "runtimes left out": absent} if absent else found
 

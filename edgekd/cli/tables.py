@@ -8,9 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgekd.figures import Number
+from edgekd.gate_result import Baseline
 from edgekd.rendering.columns import latency_columns, memory_column, score_column
+from edgekd.rendering.findings import change, comparison_title
 from edgekd.rendering.outline import compared
-from edgekd.rendering.text import BRACKETS, METRIC_TITLES, clean, count, figure, limit, quantity, spoken, spoken_actual
+from edgekd.rendering.text import (
+    BRACKETS,
+    METRIC_TITLES,
+    clean,
+    count,
+    figure,
+    limit,
+    quantity,
+    spoken,
+    spoken_actual,
+)
 from edgekd.results import BudgetOutcome, Report
 
 _COLOURS = {"pass": "green", "missed": "red", "inconclusive": "yellow"}
@@ -18,7 +31,8 @@ _COLOURS = {"pass": "green", "missed": "red", "inconclusive": "yellow"}
 
 def print_json(value: Any) -> None:
     """Exactly one JSON object on stdout."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    print(text.replace("##[", "#\\u0023["))  # the same JSON, but GitHub's runner obeys ##[COMMAND] anywhere in a line
 
 
 def console() -> Console:
@@ -71,4 +85,29 @@ def budget_line(outcome: BudgetOutcome) -> str:
     """One budget with its limit, its figure and, where it decided nothing or was missed, the reason."""
     reason = f" ({clean(outcome.reason, longest=200)})" if outcome.reason else ""
     metric = METRIC_TITLES.get(outcome.metric, clean(outcome.metric))
-    return f"{outcome.verdict:<12} {metric} {limit(outcome)}: {spoken_actual(outcome)}{reason}"
+    warns = " (warns only)" if outcome.severity == "warn" and outcome.verdict != "pass" else ""
+    return f"{outcome.verdict:<12} {metric} {limit(outcome)}: {spoken_actual(outcome)}{reason}{warns}"
+
+
+def print_comparisons(out: Console, baseline: Baseline) -> None:
+    """What was compared with the baseline, one line each, then what was left out and why."""
+    out.print(f"\nagainst {clean(baseline.name)}", soft_wrap=True)
+    rows = table("", "", "before", "now", "change")
+    for one in baseline.comparisons:
+        only_warns = one.severity == "warn" and one.verdict not in ("pass", "improvement")
+        verdict = f"{one.verdict}, warns" if only_warns else one.verdict
+        rows.add_row(comparison_title(one.metric), verdict, *_worded(one.baseline, one.now), change(one))
+    if baseline.comparisons:
+        out.print(rows)
+    for one in baseline.comparisons:
+        if one.reason:
+            out.print(f"{comparison_title(one.metric)}: {clean(one.reason, longest=300)}", soft_wrap=True)
+    for metric, reason in baseline.left_out.items():
+        out.print(f"{comparison_title(metric)} left out: {clean(reason, longest=300)}", soft_wrap=True)
+    for note in baseline.notes:
+        out.print(clean(note, longest=300), soft_wrap=True)
+    out.print()
+
+
+def _worded(*numbers: Number | None) -> list[str]:
+    return ["" if number is None else f"{figure(number)} {number.word}" for number in numbers]

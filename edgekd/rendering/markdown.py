@@ -17,6 +17,7 @@ from edgekd.rendering.outline import (
     missing_data,
     most_changed,
     noise,
+    operator_word,
     recalls,
     session_words,
     standing,
@@ -237,7 +238,7 @@ def _classes(report: Report) -> str:
 
 def _operators(report: Report) -> str:
     by_time = sorted(report.latency_by_operator.items(), key=lambda item: -item[1])
-    rows = [(escape(name), f"{quantity(ms, 'ms')} estimated") for name, ms in by_time]
+    rows = [(escape(name), f"{quantity(ms, 'ms')} {operator_word(report)}") for name, ms in by_time]
     return _table_section("Where the time goes", ("Operator", f"Time for {escape(report.target)}"), rows)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgekd.budget import score_drop
-from edgekd.figures import Figures, Number
+from edgekd.figures import Figures, Number, Word
 from edgekd.rendering.text import MODEL_TITLES, clean
 from edgekd.results import Candidate, Report
 
@@ -99,6 +99,13 @@ def standing(candidate: Candidate) -> str:
     """What more the table says of a candidate than why it was or was not chosen; "" where there is nothing."""
     said = ["on the Pareto front"] if candidate.pareto else []
     return ", ".join([*said, *([f"scored on {candidate.scored_on}"] if candidate.scored_on else [])])
+
+
+def operator_word(report: Report) -> Word:
+    """How the time by operator was obtained: as the latency was, except that it is never measured."""
+    shipped = report.models.get("shipped")
+    counted = shipped is not None and shipped.instructions is not None
+    return "emulated" if counted else "estimated"
 
 
 def noise(candidate: Candidate) -> float | None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from edgekd.figures import Figures, Number
 from edgekd.rendering.columns import latency_columns
-from edgekd.rendering.outline import most_changed, recalls
+from edgekd.rendering.outline import most_changed, operator_word, recalls
 from edgekd.rendering.svg.bars import Bar, bar_of, bars
 from edgekd.rendering.svg.curves import training_curves
 from edgekd.rendering.svg.histogram import latency_histogram
@@ -107,15 +107,16 @@ def class_plot(report: Report) -> Plot | None:
 
 
 def operator_plot(report: Report) -> Plot | None:
-    """Estimated time by operator class."""
+    """Estimated or emulated time by operator class."""
+    word = operator_word(report)
     if not report.latency_by_operator:
         return None
     by_time = sorted(report.latency_by_operator.items(), key=lambda item: -item[1])
     total = sum(report.latency_by_operator.values())
-    rows = [Bar(name, ms, f"{quantity(ms, 'ms')} · {_share(ms, total)}", "estimated") for name, ms in by_time[:12]]
-    drawn = bars("Time by operator", rows, label=f"time on {clean(report.target, longest=24)}, estimated (ms)")
+    rows = [Bar(name, ms, f"{quantity(ms, 'ms')} · {_share(ms, total)}", word) for name, ms in by_time[:12]]
+    drawn = bars("Time by operator", rows, label=f"time on {clean(report.target, longest=24)}, {word} (ms)")
     rest = sum(ms for _, ms in by_time[12:])
-    caption = f"Estimated for {clean(report.target)}, summed over all operators of a kind."
+    caption = f"{word.capitalize()} for {clean(report.target)}, summed over all operators of a kind."
     if rest:
         caption += f" {len(by_time) - 12} more kinds take {quantity(rest, 'ms')} together."
     return Plot("Where the time goes", drawn, caption)

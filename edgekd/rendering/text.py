@@ -5,20 +5,42 @@ import unicodedata
 from typing import Literal
 
 from edgekd.figures import Number
-from edgekd.results import BudgetOutcome, Verdict
+from edgekd.gate_result import ComparisonVerdict, GateVerdict
+from edgekd.results import BudgetOutcome
 from edgekd.units import KIBIBYTES, MILLISECONDS
 
 MISSING = "\u2013"
 LONGEST_NAME = 80
 
-VERDICT_WORDS: dict[Verdict, str] = {"pass": "Pass", "missed": "Missed", "inconclusive": "Inconclusive"}
+VERDICT_WORDS: dict[GateVerdict | ComparisonVerdict, str] = {
+    "pass": "Pass",
+    "missed": "Missed",
+    "regression": "Regression",
+    "improvement": "Improvement",
+    "inconclusive": "Inconclusive",
+}
 METRIC_TITLES = {
     "latency": "Latency, p95",
+    "latency_p50": "Latency, p50",
+    "latency_p99": "Latency, p99",
     "memory": "Peak memory",
     "size": "File size",
     "load": "Load time",
     "drop": "Drop of score",
 }
+COMPARISON_TITLES = {
+    "time": "Time here, CPU",
+    "instructions": "Instructions",
+    "score": "Score",
+    "size": "File size",
+    "macs": "MACs",
+    "arena": "Peak of activations",
+    "memory": "Peak memory",
+    "latency": "Latency",
+    "conversions": "Quantize and dequantize left",
+    "operators": "Operators executed",
+}
+"""What a build is compared with its baseline in."""
 MODEL_TITLES: dict[Literal["teacher", "control", "student", "shipped"], str] = {
     "teacher": "Teacher",
     "control": "Student alone (control)",
@@ -47,8 +69,9 @@ def clean(text: object, *, longest: int = LONGEST_NAME) -> str:
 
     Control, format (also right-to-left overrides), surrogate and unassigned characters become U+FFFD, which XML and
     terminals take; every run of white space becomes one space; more than `longest` characters end in an ellipsis.
+    `##[`, which GitHub's runner obeys anywhere in a line of output, is parted.
     """
-    whole = str(text)
+    whole = str(text).replace("##[", "## [")
     head = " ".join(whole[: 4 * longest].split())
     shown = "".join("\ufffd" if unicodedata.category(char) in _UNPRINTABLE else char for char in head)
     return shown if len(shown) <= longest and len(whole) <= 4 * longest else shown[: longest - 1] + "…"
@@ -162,6 +185,8 @@ def _scale(value: float, unit: str) -> tuple[float, str, int]:
     base = next((step for step in steps if step[0] == 1.0), steps[0])
     size, shown = next((step for step in steps if magnitude >= step[0]), steps[-1]) if magnitude else base
     scaled = magnitude / size
+    if unit == "count" and size == 1.0 and scaled.is_integer():
+        return size, shown, 0
     return size, shown, 0 if scaled == 0 else max(0, min(3, 2 - math.floor(math.log10(scaled))))
 
 

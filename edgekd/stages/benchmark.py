@@ -65,7 +65,7 @@ class Benchmarked(Record):
     per_class: dict[str, dict[str, float]]
     """Class index as text to recall by model or candidate id."""
     latency_by_operator: dict[str, dict[str, float]]
-    """Candidate id to estimated milliseconds on the target by operator class."""
+    """Candidate id to milliseconds on the target by operator class, estimated or, from an emulated core, counted."""
     notes: tuple[str, ...]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from edgekd.budget import Budget, judge
 from edgekd.defaults import DEFAULT_DROP, QUANTIZATION_DROP
 from edgekd.figures import Number
-from edgekd.ranking import ALIKE, alike, cost_of, interval_of, is_measured, unbeaten
+from edgekd.ranking import ALIKE, alike, comparable, cost_of, interval_of, is_measured, unbeaten
 from edgekd.record import Record
 from edgekd.results import Candidate
 
@@ -45,9 +45,9 @@ def choose(
     """Take the fastest candidate that is not slower than fp32 on the target and loses no more score than allowed.
 
     Speed is compared only between figures of the same word: measured on the target where the target was measured,
-    else estimated. What the float model lost against the teacher is taken from test; what a scheme costs on top, from
-    validation, so that no scheme is picked for its test score. A candidate that is only as fast as fp32 may ship where
-    it keeps a budget of memory or size that fp32 misses.
+    else emulated, else estimated. What the float model lost against the teacher is taken from test; what a scheme costs
+    on top, from validation, so that no scheme is picked for its test score. A candidate that is only as fast as fp32
+    may ship where it keeps a budget of memory or size that fp32 misses.
 
     Args:
         candidates: every candidate that loads and runs; among them one of scheme fp32.
@@ -79,7 +79,7 @@ def choose(
     winner, won, beaten = _fastest(eligible, missed, validation, duel)
     reasons |= beaten
     reasons[winner.id] = _why_chosen(winner, baseline, lost, missed) + won
-    front = unbeaten([c for c in candidates if c.id not in rejected])
+    front = unbeaten([c for c in candidates if c.id not in rejected and comparable(c, baseline)])
     return Choice(
         candidates=tuple(
             c.model_copy(update={"chosen": c is winner, "reason": reasons[c.id], "pareto": c.id in front})
@@ -124,6 +124,8 @@ def _not_faster(candidate: Candidate, baseline: Candidate) -> str | None:
     ours, theirs = candidate.latency_p50_ms, baseline.latency_p50_ms
     if ours is None or theirs is None:
         return "its latency is unknown"
+    if not comparable(candidate, baseline):
+        return f"its latency is {ours.word} and that of fp32 {theirs.word}, which is no comparison"
     if ours.value < theirs.value:
         return None
     return f"not faster than fp32: {_against(ours.value, theirs.value)} ms, {ours.word}"

@@ -29,7 +29,9 @@ def write_report(folder: Path, report: Report) -> None:
         "results.json": report.model_dump_json(by_alias=True, indent=1) + "\n",
         "report.md": render_markdown(report),
         "report.html": render_html(report),
-        "junit.xml": render_junit(report),
+        "junit.xml": render_junit(
+            report.budgets, target=report.target, subject=report.model.path, verdict=report.verdict
+        ),
     }
     for name, text in faces.items():
         write_atomic(folder / name, text.encode("utf-8"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.figures import Counted
 from edgekd.rendering.markdown import budget_table, escape, render_markdown
 from edgekd.rendering.outline import session_words
 from edgekd.rendering.text import MISSING, figure
@@ -63,6 +64,16 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Fallbacks",
         "Warnings",
     ]
+
+
+def test_time_by_operator_says_whether_it_was_counted() -> None:
+    built = report()
+    assert "| QLinearConv | 15.1 ms estimated |" in render_markdown(built)
+    shipped = built.models["shipped"]
+    assert shipped is not None
+    counted = shipped.model_copy(update={"instructions": Counted(place="emulate:cortex-a72@1.31.1", by_class={})})
+    text = render_markdown(built.model_copy(update={"models": built.models | {"shipped": counted}}))
+    assert "| QLinearConv | 15.1 ms emulated |" in text
 
 
 def test_missing_data_are_the_first_line() -> None:

@@ -218,6 +218,26 @@ def test_the_pareto_front_is_what_nothing_beats_in_score_latency_and_memory() ->
     assert {c.scheme for c in latency_alone.candidates if c.pareto} == {"int8_static"}
 
 
+def test_an_estimate_is_not_compared_with_what_was_emulated() -> None:
+    fp32, static = candidate("fp32", 10, word="emulated"), candidate("int8_static", 6, word="emulated")
+    estimate = candidate("int8_dynamic", 4)
+    choice = decide(fp32, static, estimate, budgets=["memory=1MiB"])
+    assert choice.chosen.scheme == "int8_static"
+    assert choice.candidates[2].reason == "its latency is estimated and that of fp32 emulated, which is no comparison"
+    assert [c.pareto for c in choice.candidates] == [False, True, False]
+    alike = candidate("int8_dynamic", 10, peak_memory_kib=number(900, unit="KiB"))
+    heavy = fp32.model_copy(update={"peak_memory_kib": number(2000, unit="KiB")})
+    assert decide(heavy, alike, budgets=["memory=1MiB"]).chosen.scheme == "fp32"
+
+
+def test_of_scores_on_other_samples_the_loss_against_the_teacher_counts() -> None:
+    """The second scores more on fewer samples, of which the teacher has more right as well."""
+    fp32 = candidate("fp32", 10, drop=number(0.01, unit="fraction"))
+    static = candidate("int8_static", 10, drop=number(0.02, unit="fraction"), score=number(0.95, "emulated", "score"))
+    choice = decide(fp32, static)
+    assert [c.pareto for c in choice.candidates] == [True, False]
+
+
 def test_a_host_ratio_decides_nothing_for_another_target() -> None:
     slow_here = ratio(3.0, 0.1)
     choice = decide(candidate("fp32", 10), candidate("int8_static", 4, host_ratio_to_fp32=slow_here), duel=never)

@@ -1,0 +1,1 @@
+"""Whether a build got worse than its baseline."""
