@@ -16,7 +16,7 @@ from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.progress import Listener
 from edgekd.runtimes import predict_batches
-from edgekd.tasks.intervals import paired_difference, score_number
+from edgekd.tasks.intervals import TAIL, paired_difference, score_number
 from edgekd.tasks.task import Floats, Outputs, Task, score_of
 
 DIFFERING = "answers_differing_from_host"
@@ -142,15 +142,23 @@ def _scored(
     val, test, n = ordered["val"], ordered["test"], counts["test"]
     there, here, truth = outputs["test"][:n], test.here(path, task, n), test.truth(n)
     statistics = task.statistics(there, truth)
-    drop = paired_difference(task, teacher, statistics, place=place)
     on_val = val.truth(counts["val"])
     by_host, by_target = val.here(path, task, counts["val"]), outputs["val"][: counts["val"]]
     return ScoredThere(
         score=score_number(task, statistics, place=place).model_copy(update={"word": "emulated"}),
-        drop=drop.model_copy(update={"word": "emulated", "unit": CANONICAL_UNITS["drop"]}),
+        drop=_drop(task, teacher, statistics, place),
         metrics={**task.metrics(there, truth), **_differing(task, here, there)},
         lost=score_of(task, by_host, on_val) - score_of(task, by_target, on_val),
     )
+
+
+def _drop(task: Task, teacher: Floats, statistics: Floats, place: str) -> Number:
+    """The teacher's score minus the file's. That not one of few samples differs does not say that none would: then the
+    ends are the exact binomial bound on the share that does (Clopper and Pearson, 1934)."""
+    drop = paired_difference(task, teacher, statistics, place=place)
+    bound = 1 - TAIL ** (1 / drop.n) if drop.low == drop.high else 0.0
+    ends = {"low": (drop.low or 0.0) - bound, "high": (drop.high or 0.0) + bound}
+    return drop.model_copy(update={**ends, "word": "emulated", "unit": CANONICAL_UNITS["drop"]})
 
 
 def _differing(task: Task, here: Outputs, there: Outputs) -> dict[str, float]:

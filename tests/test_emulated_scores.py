@@ -85,7 +85,8 @@ def test_all_are_scored_on_the_samples_that_each_had_time_for(splits, kernels) -
     assert found["fast"].metrics[DIFFERING] == 5 and found["slow"].metrics[DIFFERING] == 0
     rows = np.random.default_rng(0).permutation(12)[:5]
     assert found["slow"].score.value == pytest.approx(np.mean(splits["test"].labels[rows] == LABELS[rows]))
-    assert found["slow"].drop.value == 0
+    drop = found["slow"].drop  # a twentieth is the chance that of five none differs, where 45 % of all do
+    assert (drop.low, drop.value, drop.high) == pytest.approx((-0.4507, 0, 0.4507), abs=1e-4)
     right = 100 * found["slow"].score.value
     assert notes == (
         f"5 of 12 val samples, drawn by the seed, were scored on {CORE.place}: as many as every file ran in 60 s",
