@@ -5,6 +5,8 @@
 Every command of the command line is a function here, with the same keywords.
 """
 
+import importlib
+import logging
 import os
 from typing import Any
 
@@ -34,11 +36,17 @@ __all__ = [
     "verify",
 ]
 
+_FOUND_IN = {
+    **dict.fromkeys(("compress", "distill", "export", "quantize"), "edgekd.compression"),
+    **dict.fromkeys(("report_between", "report_history"), "edgekd.past_runs"),
+}
+
+# A library is silent unless its user asks for its log.
+logging.getLogger("edgekd").addHandler(logging.NullHandler())
+
 
 def __getattr__(name: str) -> Any:
     """Import the public functions on first use, so that `edgekd --help` answers at once."""
     if name in __all__:
-        from edgekd import api
-
-        return getattr(api, name)
+        return getattr(importlib.import_module(_FOUND_IN.get(name, "edgekd.api")), name)
     raise AttributeError(f"module 'edgekd' has no attribute {name!r}")

@@ -1,156 +1,31 @@
-"""The public functions: one for each command, with the same keywords, returning the record that `--json` prints.
+"""The public functions besides those that compress: one for each command, with the same keywords, returning the record
+that `--json` prints.
 
-Whatever needs torch is imported inside the function, so that `pip install edgekd` alone can predict, bench, gate,
-verify, report and inspect.
+What a function needs is imported inside it, so that each command starts as fast as it can, and `pip install edgekd`
+alone can predict, bench, gate, verify, report and inspect.
 """
 
 import contextlib
 import importlib.util
-import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.browser.trial import try_artifact
-from edgekd.command_line import option_words
-from edgekd.device import HOST, DeviceProfile, list_own_profiles, list_profiles, resolve
-from edgekd.doctor import Diagnosis, diagnose
 from edgekd.errors import BadInput, UsageError
-from edgekd.formats.identify import KIND_NAMES, identify
-from edgekd.formats.onnx_file import read_onnx
-from edgekd.gate import RESULTS, read_report
-from edgekd.gate import gate as gate_run
-from edgekd.gate_result import GateResult
-from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
-from edgekd.latency import Predictions, predict_file
-from edgekd.past_runs import report_between as report_between
-from edgekd.past_runs import report_history as report_history
-from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
-from edgekd.places.emulated_work import counting
 from edgekd.progress import Listener, silent
-from edgekd.recipe import Recipe
-from edgekd.recipe_file import make_recipe
-from edgekd.results import Report
-from edgekd.stages.report import write_report
-from edgekd.verify import Verification
-from edgekd.verify import verify as verify_artifact
 
 if TYPE_CHECKING:
     from edgekd.calibration.board import Calibrated
+    from edgekd.device import DeviceProfile
+    from edgekd.doctor import Diagnosis
+    from edgekd.gate_result import GateResult
+    from edgekd.inspect_file import Inspection
+    from edgekd.latency import Predictions
     from edgekd.latency.operator_costs import OperatorCosts
-    from edgekd.stages.distill import Distilled
-    from edgekd.stages.export import Exports
-    from edgekd.stages.quantize import Quantized
-
-# A library is silent unless its user asks for its log.
-logging.getLogger("edgekd").addHandler(logging.NullHandler())
-
-
-def compress(
-    model: str | Path,
-    *,
-    recipe: str | None = None,
-    out: str | Path | None = None,
-    fresh: bool = False,
-    listen: Listener = silent,
-    **options: Any,
-) -> Report:
-    """Run the whole job; `options` are the fields of `edgekd.recipe.Recipe`.
-
-    A missed budget is a verdict in the report, not an exception.
-
-    Raises:
-        UsageError: options that do not exist or do not combine.
-        BadInput: a model or data that cannot be used.
-    """
-    report: Report = _run("compress", model, recipe, out, fresh, listen, options)
-    return report
-
-
-def distill(
-    model: str | Path,
-    *,
-    recipe: str | None = None,
-    out: str | Path | None = None,
-    fresh: bool = False,
-    listen: Listener = silent,
-    **options: Any,
-) -> "Distilled":
-    """Run as far as the trained student; as `compress` otherwise."""
-    distilled: Distilled = _run("distill", model, recipe, out, fresh, listen, options)
-    return distilled
-
-
-def export(
-    model: str | Path,
-    *,
-    recipe: str | None = None,
-    out: str | Path | None = None,
-    fresh: bool = False,
-    listen: Listener = silent,
-    **options: Any,
-) -> "Exports":
-    """Run as far as the ONNX files; as `compress` otherwise."""
-    exports: Exports = _run("export", model, recipe, out, fresh, listen, options)
-    return exports
-
-
-def quantize(
-    model: str | Path,
-    *,
-    recipe: str | None = None,
-    out: str | Path | None = None,
-    fresh: bool = False,
-    listen: Listener = silent,
-    **options: Any,
-) -> "Quantized":
-    """Run as far as the candidates; as `compress` otherwise."""
-    quantized: Quantized = _run("quantize", model, recipe, out, fresh, listen, options)
-    return quantized
-
-
-def run_until(
-    stage: str, plan: Recipe, *, out: Path | None, fresh: bool, listen: Listener, command: str
-) -> tuple[Path, Any]:
-    """Run the plan as far as `stage`, or wholly for "compress"; return the run folder and what that found.
-
-    `command` is the command line that does the same; the report of a whole run shows it.
-    """
-    require_torch()
-    from edgekd import pipeline
-
-    if stage == "compress":
-        return pipeline.run_compress(plan, out=out, fresh=fresh, command=command, listen=listen)
-    found: tuple[Path, Any] = getattr(pipeline, f"run_{stage}")(plan, out=out, fresh=fresh, listen=listen)
-    return found
-
-
-def command_line(
-    stage: str, model: str | Path, *, recipe: str | None, out: str | Path | None, fresh: bool, options: dict[str, Any]
-) -> str:
-    """Return the command that does the same as a call with these keywords."""
-    plan = make_recipe(recipe, model=str(model), **options)
-    words = ["edgekd", stage, str(model)]
-    words += ["--recipe", recipe] if recipe else []
-    words += ["--out", str(out)] if out else []
-    words += ["--fresh"] if fresh else []
-    words += option_words({name: getattr(plan, name) for name, given in options.items() if given not in (None, ())})
-    return shlex.join(words)
-
-
-def _run(
-    stage: str,
-    model: str | Path,
-    recipe: str | None,
-    out: str | Path | None,
-    fresh: bool,
-    listen: Listener,
-    options: dict[str, Any],
-) -> Any:
-    plan = make_recipe(recipe, model=str(model), **options)
-    command = command_line(stage, model, recipe=recipe, out=out, fresh=fresh, options=options)
-    return run_until(stage, plan, out=_path(out), fresh=fresh, listen=listen, command=command)[1]
+    from edgekd.places.bench_file import BenchResult, BenchTable
+    from edgekd.results import Report
+    from edgekd.verify import Verification
 
 
 def bench(
@@ -163,11 +38,13 @@ def bench(
     min_runs: int = 50,
     seconds: float = 2.0,
     seed: int = 0,
-) -> BenchResult:
+) -> "BenchResult":
     """Time and weigh an ONNX file, or the artifact of a run folder, on a place, or count it on an emulated core.
 
     At least `min_runs` runs and `seconds`, but where the runs take long, no more than 30 s or `seconds`.
     """
+    from edgekd.places.bench_file import bench_file
+
     return bench_file(
         _onnx_of(Path(model)),
         place=on,
@@ -181,34 +58,46 @@ def bench(
     )
 
 
-def bench_table(model: str | Path, *, on: Sequence[str], **options: Any) -> BenchTable:
+def bench_table(model: str | Path, *, on: Sequence[str], **options: Any) -> "BenchTable":
     """Do what `bench` does, whose keywords these are, on several places; a place that fails is a row that says why.
 
     Raises:
         BadInput: the file is no sound ONNX model.
     """
+    from edgekd.formats.onnx_file import read_onnx
+    from edgekd.places.bench_file import table_of
+
     read_onnx(_onnx_of(Path(model)))
     return table_of(on, lambda place: bench(model, on=place, **options))
 
 
 def predict(
     model: str | Path, *, target: str = "all", threads: int | None = None, emulate: bool = False
-) -> Predictions:
+) -> "Predictions":
     """Estimate latency and memory of an ONNX file, or of a run's artifact, on one device or all.
 
     With `emulate`, latency comes from the instructions that the device's own runtime executes under emulation.
     """
+    from edgekd.latency import predict_file
+
     path = _onnx_of(Path(model))
-    return predict_file(path, target=target, threads=threads, count=counting(path) if emulate else None)
+    if not emulate:
+        return predict_file(path, target=target, threads=threads)
+    from edgekd.places.emulated_work import counting
+
+    return predict_file(path, target=target, threads=threads, count=counting(path))
 
 
-def report(run: str | Path) -> Report:
+def report(run: str | Path) -> "Report":
     """Render the report of a run folder again, from its results.json.
 
     Raises:
         UsageError: a file that is not a run's report/results.json.
         BadInput: there are no results, or they do not hold what results.json must.
     """
+    from edgekd.results_file import read_report
+    from edgekd.stages.report import write_report
+
     folder = run_folder(run)
     found = read_report(folder)
     write_report(folder / "report", found)
@@ -217,6 +106,8 @@ def report(run: str | Path) -> Report:
 
 def run_folder(run: str | Path) -> Path:
     """Return the folder of a run named by itself or by its report/results.json. Raises UsageError for other files."""
+    from edgekd.results_file import RESULTS
+
     path = Path(run)
     if not path.is_file():
         return path
@@ -238,9 +129,11 @@ def gate(
     retrained: bool = False,
     allow_estimate: bool | None = None,
     junit: str | Path | None = None,
-) -> GateResult:
+) -> "GateResult":
     """Judge a run, artifact or ONNX file by budgets and against a baseline; limits given replace the run's own of the
     same metric. The keywords are those of `edgekd.gate.gate`, which says what each does and raises."""
+    from edgekd.gate import gate as gate_run
+
     return gate_run(
         Path(run),
         budget=budget,
@@ -256,9 +149,11 @@ def gate(
     )
 
 
-def devices() -> list[DeviceProfile]:
+def devices() -> "list[DeviceProfile]":
     """Every device profile, the user's own and this machine among them."""
-    return [*list_profiles(), *list_own_profiles(), resolve("host").profile]
+    from edgekd.device import HOST, list_own_profiles, list_profiles, resolve
+
+    return [*list_profiles(), *list_own_profiles(), resolve(HOST).profile]
 
 
 def calibrate(
@@ -271,7 +166,9 @@ def calibrate(
         UsageError: an unknown device or place, or a device without a place.
         PlaceLost: the place went away.
     """
-    if name == HOST and on in (None, "host"):
+    from edgekd.device import HOST
+
+    if name == HOST and on in (None, HOST):
         from edgekd.calibration.host import calibrate_host
 
         return calibrate_host(out=_path(out), listen=listen)
@@ -282,8 +179,10 @@ def calibrate(
     return calibrate_board(name, on=on, out=_path(out), listen=listen)
 
 
-def inspect(file: str | Path) -> Inspection:
+def inspect(file: str | Path) -> "Inspection":
     """Say what a file is, whether it is safe to load, and what it computes or holds; nothing in it is executed."""
+    from edgekd.inspect_file import TorchFacts, inspect_file
+
     found = inspect_file(Path(file))
     if (
         found.file.kind not in ("exported program", "state dict", "encoder directory")
@@ -299,8 +198,10 @@ def inspect(file: str | Path) -> Inspection:
     return found.model_copy(update={"torch": facts})
 
 
-def verify(artifact: str | Path) -> Verification:
+def verify(artifact: str | Path) -> "Verification":
     """Check the hashes and parity vectors of an artifact, or of a run's artifact."""
+    from edgekd.verify import verify as verify_artifact
+
     return verify_artifact(_artifact_of(artifact))
 
 
@@ -319,21 +220,17 @@ def try_in_browser(
         UsageError: the artifact is too large for a browser.
         PlaceLost: the runtime for browsers is not there, or cannot be fetched.
     """
+    from edgekd.browser.trial import try_artifact
+
     return try_artifact(_artifact_of(artifact), port=port, install=install)
 
 
-def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> Diagnosis:
+def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> "Diagnosis":
     """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs, or a
     board without Python."""
+    from edgekd.doctor import diagnose
+
     return diagnose(target, on=on, install=install)
-
-
-def require_torch() -> None:
-    """Refuse to compress where the extra that it needs is not installed. Raises UsageError."""
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError(
-            "Compressing needs torch and friends, which are not installed; run: pip install 'edgekd[compress]'"
-        )
 
 
 def _artifact_of(path: str | Path) -> Path:
@@ -344,6 +241,8 @@ def _artifact_of(path: str | Path) -> Path:
 
 def _onnx_of(path: Path) -> Path:
     """The ONNX file that is meant by a file, an artifact or a run folder. Raises BadInput for models of other kinds."""
+    from edgekd.formats.identify import KIND_NAMES, identify
+
     found = next((file for file in (path / "artifact" / "model.onnx", path / "model.onnx") if file.is_file()), path)
     kind = identify(found)
     if kind.kind != "onnx":

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from edgekd.api import report_between
 from edgekd.between_runs import change_of, compare_runs
 from edgekd.figures import Number
+from edgekd.past_runs import report_between
 from edgekd.rendering.between_runs import between_runs_page
 from edgekd.rendering.sections import page_html, page_markdown
 from edgekd.results import Report

@@ -7,11 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgekd.api import report_history
 from edgekd.errors import BadInput
 from edgekd.figures import Number
 from edgekd.history import history_of
-from edgekd.past_runs import read_history
+from edgekd.past_runs import read_history, report_history
 from edgekd.rendering.history import history_page
 from edgekd.rendering.sections import page_html, page_markdown
 from edgekd.rendering.svg.trend import Step, trend

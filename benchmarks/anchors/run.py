@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.torch import save_file
 
-from edgekd.api import distill
+from edgekd.compression import distill
 from edgekd.data.split import Split
 from edgekd.distillation.planning import usual_augment, usual_optimizer
 from edgekd.figures import Number

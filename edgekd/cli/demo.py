@@ -28,7 +28,7 @@ def command(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Print details."),
 ) -> None:
     """Make the inputs, say the command that does the same, and run it."""
-    from edgekd.api import command_line, require_torch
+    from edgekd.compression import command_line, require_torch
 
     if out.name in ("", ".."):
         raise UsageError(f"--out {out} has no name of its own to put the demo's inputs beside; name a folder in it.")

@@ -25,8 +25,8 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
 ) -> None:
     """Write the page, and print its summary."""
-    from edgekd.api import report, report_between, report_history, run_folder
-    from edgekd.past_runs import results_folder
+    from edgekd.api import report, run_folder
+    from edgekd.past_runs import report_between, report_history, results_folder
     from edgekd.rendering.between_runs import between_runs_page
     from edgekd.rendering.history import history_page
 

@@ -67,7 +67,7 @@ def run_and_show(
     stage: str, plan: Recipe, *, out: Path | None, fresh: bool, command: str, as_json: bool, listen: Listener
 ) -> None:
     """Run the plan, print what it found as JSON or for a person, and exit with the verdict where there is one."""
-    from edgekd.api import run_until
+    from edgekd.compression import run_until
 
     with results_alone_on_stdout():
         root, found = run_until(stage, plan, out=out, fresh=fresh, command=command, listen=listen)

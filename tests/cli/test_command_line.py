@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgekd.api import command_line
 from edgekd.cli.main import COMMANDS
+from edgekd.compression import command_line
 from edgekd.recipe import Recipe
 from edgekd.recipe_file import make_recipe
 
