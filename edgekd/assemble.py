@@ -8,6 +8,7 @@ from edgekd.device import DeviceProfile
 from edgekd.figures import Figures
 from edgekd.recipe import Recipe
 from edgekd.rendering.outline import shipped_as
+from edgekd.rendering.text import quantity
 from edgekd.results import (
     EXIT_CODES,
     MOST_CONFUSED,
@@ -117,8 +118,8 @@ def assemble_report(facts: RunFacts) -> Report:
 def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Candidate, facts: RunFacts) -> str:
     """What a person reads first: what ships, how large and fast it is, and whether that is within the budgets."""
     latency = chosen.latency_p50_ms
-    speed = f", {latency.value:.3g} ms on {facts.profile.title} ({latency.word})" if latency else ""
-    what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {chosen.size_kib:,.0f} KiB{speed}"
+    speed = f", {quantity(latency.value, latency.unit)} on {facts.profile.title} ({latency.word})" if latency else ""
+    what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {quantity(chosen.size_kib, 'KiB')}{speed}"
     missed = sum(o.verdict == "missed" and o.severity == "error" for o in outcomes)
     verdicts: dict[Verdict, str] = {
         "pass": _met(outcomes),
