@@ -204,7 +204,7 @@ def _over(budget: Budget, value: float) -> str:
     if not budget.limit:
         return "over the limit"
     by = 100 * (value / budget.limit - 1)
-    return f"over the limit by {f'{by:,.0f}' if by >= 100 else f'{by:.2g}'} %"
+    return f"over the limit by {f'{by:,.0f}' if by >= 10 else f'{by:.2g}'} %"
 
 
 def _actual(metric: Metric, shipped: Figures, teacher: Figures | None, load_ms: Number | None) -> Number | None:

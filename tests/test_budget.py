@@ -222,7 +222,9 @@ def test_every_metric_looks_at_its_own_figure() -> None:
     assert [o.verdict for o in unknown] == ["inconclusive"] * 5
 
 
-@pytest.mark.parametrize(("value", "said"), [(1.004, "0.4 %"), (1.995, "99 %"), (2.0, "100 %"), (57.3, "5,630 %")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(1.004, "0.4 %"), (1.99, "99 %"), (1.0996, "10 %"), (2.0, "100 %"), (57.3, "5,630 %")]
+)
 def test_how_far_over_the_limit_is_said_in_plain_figures(value: float, said: str) -> None:
     [outcome] = judge([parse_budget("size=1KiB")], Figures(size_kib=value), None, target=TARGET)
     assert outcome.reason == f"over the limit by {said}"
