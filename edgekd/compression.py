@@ -124,9 +124,8 @@ def _run(
 ) -> Any:
     plan = make_recipe(recipe, model=str(model), **options)
     command = command_line(stage, model, recipe=recipe, out=out, fresh=fresh, options=options)
-    return run_until(stage, plan, out=None if out is None else Path(out), fresh=fresh, listen=listen, command=command)[
-        1
-    ]
+    folder = None if out is None else Path(out)
+    return run_until(stage, plan, out=folder, fresh=fresh, listen=listen, command=command)[1]
 
 
 def require_torch() -> None:
