@@ -28,6 +28,8 @@ __all__ = [
     "predict",
     "quantize",
     "report",
+    "report_between",
+    "report_history",
     "verify",
 ]
 

@@ -22,6 +22,8 @@ from edgekd.gate import gate as gate_run
 from edgekd.gate_result import GateResult
 from edgekd.inspect_file import Inspection, TorchFacts, inspect_file
 from edgekd.latency import Predictions, predict_file
+from edgekd.past_runs import report_between as report_between
+from edgekd.past_runs import report_history as report_history
 from edgekd.places.bench_file import BenchResult, BenchTable, bench_file, table_of
 from edgekd.places.emulated_work import counting
 from edgekd.progress import Listener, silent
@@ -302,7 +304,8 @@ def verify(artifact: str | Path) -> Verification:
 
 
 def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> Diagnosis:
-    """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs."""
+    """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs, or a
+    board without Python."""
     return diagnose(target, on=on, install=install)
 
 

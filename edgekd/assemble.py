@@ -8,7 +8,20 @@ from edgekd.device import DeviceProfile
 from edgekd.figures import Figures
 from edgekd.recipe import Recipe
 from edgekd.rendering.outline import shipped_as
-from edgekd.results import EXIT_CODES, BudgetOutcome, Candidate, Parity, Report, SourceModel, Verdict
+from edgekd.rendering.text import quantity
+from edgekd.results import (
+    EXIT_CODES,
+    MOST_CONFUSED,
+    BudgetOutcome,
+    Candidate,
+    ConfusedPair,
+    Confusion,
+    DeviceEstimate,
+    Parity,
+    Report,
+    SourceModel,
+    Verdict,
+)
 from edgekd.stages.benchmark import Benchmarked
 from edgekd.stages.choose import Choice
 from edgekd.stages.configure import Configured
@@ -39,6 +52,8 @@ class RunFacts:
     configured: Configured
     packaged: Packaged
     seconds: dict[str, float]
+    devices: tuple[DeviceEstimate, ...] = ()
+    finished: str | None = None
 
 
 def assemble_report(facts: RunFacts) -> Report:
@@ -88,9 +103,12 @@ def assemble_report(facts: RunFacts) -> Report:
         parity=_parity(facts.exports),
         per_class=_per_class(facts, chosen),
         per_class_name=find_task(facts.loaded.task).per_class_name,
+        confusion=_confusion(facts, chosen),
         latency_by_operator=facts.benchmarked.latency_by_operator.get(chosen.id, {}),
+        devices=facts.devices,
         artifact=facts.packaged.files,
         seconds=facts.seconds,
+        finished=facts.finished,
         fallbacks=_fallbacks(facts),
         warnings=_warnings(facts),
         unknown=_unknown(facts, chosen),
@@ -100,8 +118,8 @@ def assemble_report(facts: RunFacts) -> Report:
 def _headline(decided: Verdict, outcomes: tuple[BudgetOutcome, ...], chosen: Candidate, facts: RunFacts) -> str:
     """What a person reads first: what ships, how large and fast it is, and whether that is within the budgets."""
     latency = chosen.latency_p50_ms
-    speed = f", {latency.value:.3g} ms on {facts.profile.title} ({latency.word})" if latency else ""
-    what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {chosen.size_kib:,.0f} KiB{speed}"
+    speed = f", {quantity(latency.value, latency.unit)} on {facts.profile.title} ({latency.word})" if latency else ""
+    what = f"Shipped: {shipped_as(facts.distilled.shipped, chosen)}, {quantity(chosen.size_kib, 'KiB')}{speed}"
     missed = sum(o.verdict == "missed" and o.severity == "error" for o in outcomes)
     verdicts: dict[Verdict, str] = {
         "pass": _met(outcomes),
@@ -125,15 +143,40 @@ def _met(outcomes: tuple[BudgetOutcome, ...]) -> str:
 
 
 def _per_class(facts: RunFacts, chosen: Candidate) -> dict[str, dict[str, float]]:
-    names = facts.loaded.classes or ()
     found = {}
     for index, recalls in facts.benchmarked.per_class.items():
-        name = names[int(index)] if int(index) < len(names) else index
+        name = _class_name(facts, int(index))
         kept = {who: value for who, value in recalls.items() if who in ("teacher", "control", "student")}
         if chosen.id in recalls:
             kept["shipped"] = recalls[chosen.id]
         found[name] = kept
     return found
+
+
+def _confusion(facts: RunFacts, chosen: Candidate) -> Confusion | None:
+    """What shipped takes for what. Where the list of the teacher's mistakes is full, what it lacks is not known."""
+    if not facts.benchmarked.test_samples:
+        return None
+    mistakes = facts.benchmarked.mistakes.get(chosen.id, ())
+    listed = facts.benchmarked.mistakes.get("teacher", ())
+    of_teacher = {(label, answer): count for label, answer, count in listed}
+    otherwise = 0 if "teacher" in facts.benchmarked.models and len(listed) < MOST_CONFUSED else None
+    pairs = [
+        ConfusedPair(
+            truth=_class_name(facts, label),
+            answer=_class_name(facts, answer),
+            shipped=count,
+            teacher=of_teacher.get((label, answer), otherwise),
+        )
+        for label, answer, count in mistakes
+    ]
+    samples = facts.benchmarked.test_samples.items()
+    return Confusion(samples={_class_name(facts, int(index)): count for index, count in samples}, pairs=tuple(pairs))
+
+
+def _class_name(facts: RunFacts, index: int) -> str:
+    names = facts.loaded.classes or ()
+    return names[index] if index < len(names) else str(index)
 
 
 def _parity(exports: Exports) -> tuple[Parity, ...]:

@@ -10,8 +10,7 @@
 Several models are run in turn, A B B A A B, so that whatever disturbs the machine disturbs all of them alike, and none
 always gets the caches that the other left. RESULT is rewritten after every stage, and in a resumable benchmark every
 second: where the process is killed it still says how far it came and how much memory it had. Where RESULT's folder is
-gone the program ends. This file imports nothing of edgekd, so that it can be copied alone to a board; what is scored is
-what is timed, for edgekd.runtimes opens models with the functions here.
+gone the program ends. This file imports nothing of edgekd, so that it can be copied alone to a board.
 """
 
 from __future__ import annotations
@@ -76,15 +75,11 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Sessio
     onnxruntime = import_runtime("onnxruntime")
     onnxruntime.set_default_logger_severity(3)
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     settings.log_severity_level = 3
-    named = {name: options.get(name, True) for name in ("arena", "memory_pattern", "prepacking")}
-    settings.enable_cpu_mem_arena, settings.enable_mem_pattern = named["arena"], named["memory_pattern"]
-    entries = {"session.disable_prepacking": int(not named["prepacking"]), **options}
-    for key in sorted(entries.keys() - named.keys()):
-        settings.add_session_config_entry(key, str(entries[key]))
+    settings.enable_cpu_mem_arena, settings.enable_mem_pattern, entries = onnxruntime_options(options)
+    for key, value in entries.items():
+        settings.add_session_config_entry(key, value)
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     inputs = tuple(
         InputSpec(i.name, numpy_dtype(i.type), tuple(d if isinstance(d, int) else None for d in i.shape))
@@ -93,6 +88,14 @@ def open_onnxruntime(path: str, threads: int, options: dict[str, Any]) -> Sessio
     names = [i.name for i in inputs]
     in_force = {"intra_op_num_threads": threads, **options}
     return Session(inputs, in_force, lambda feeds: session.run(None, dict(zip(names, feeds, strict=True))))
+
+
+def onnxruntime_options(options: dict[str, Any]) -> tuple[bool, bool, dict[str, str]]:
+    """Return whether arena and memory pattern are on, and the session config entries in order."""
+    named = {name: options.get(name, True) for name in ("arena", "memory_pattern", "prepacking")}
+    entries = {"session.disable_prepacking": int(not named["prepacking"]), **options}
+    entries = {key: str(entries[key]) for key in sorted(entries.keys() - named.keys())}
+    return named["arena"], named["memory_pattern"], entries
 
 
 def open_openvino(path: str, threads: int, options: dict[str, Any]) -> Session:
@@ -148,8 +151,7 @@ def peak_kib() -> float:
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             return next(float(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform == "darwin" else float(peak)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
 def conditions() -> dict[str, float]:

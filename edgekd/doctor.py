@@ -2,18 +2,21 @@
 
 import importlib.metadata
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekd.device import DeviceProfile, resolve
+from edgekd.emulation.board import board_parts, install_board_files
 from edgekd.emulation.kit import KitPart, find_kit, install_kit, kit_parts
 from edgekd.errors import PlaceLost, UsageError
 from edgekd.machine_facts import FLAGS
+from edgekd.places.compiled import version_sent
 from edgekd.places.emulate import KIND, parse_emulated
 from edgekd.places.environment import THROTTLED_NOW, environment
 from edgekd.places.host import PLACE
 from edgekd.places.look import Look, look_at
+from edgekd.places.programs import COMPILED
 from edgekd.record import Record
 
 
@@ -50,18 +53,23 @@ _BENCH_NEEDS = 256, "the model and its samples must fit there"
 def diagnose(target: str | None = None, *, on: str = PLACE, install: bool = False) -> Diagnosis:
     """Look at a place, and with a target at what its profile asks of the files made here and of the place.
 
-    Of an emulated core it is looked at what emulating it takes; with `install`, what is missing is fetched first.
-    Unless `on` says which version of ONNX Runtime is to be emulated, it is the target's.
+    Of an emulated core it is looked at what emulating it takes, of a board without Python at what is sent there; with
+    `install`, what is missing of that is fetched first. Unless `on` says which version of ONNX Runtime is to be
+    emulated, it is the target's.
 
     Raises:
-        UsageError: an unknown target, or a place that is none, has no Python, or that nothing is installed for.
+        UsageError: an unknown target, or a place that is none, that nothing can be run on, or that nothing is
+            installed for.
         PlaceLost: a place that cannot be reached, or something that cannot be fetched.
     """
     if on.startswith(KIND):
         return Diagnosis(checks=tuple(_emulation(on, target, install)), environment=environment())
-    if install:
-        raise UsageError("--install needs --on and an emulated core, such as --on emulate:cortex-a76.")
+    if install and on == PLACE:
+        raise UsageError("--install needs --on and an emulated core, such as emulate:cortex-a76, or a board.")
     look, here = look_at(on), on == PLACE
+    if install and look.compiled:
+        install_board_files(version_sent())
+        look = look_at(on)
     checks = [_library(name, command) for name, command in _LIBRARIES.items()] if here else _there(look)
     checks += [_loads(look), _int8(look.facts), _governor(look.facts), _state(look.facts)]
     if here:
@@ -75,8 +83,11 @@ def diagnose(target: str | None = None, *, on: str = PLACE, install: bool = Fals
 
 
 def _there(look: Look) -> list[Check]:
-    named = {"place": look.place, "Python": str(look.facts["python"])}
+    named = {"place": look.place, "Python": str(look.facts["python"] or "not there")}
     checks = [Check(name=name, found=found, good=True) for name, found in named.items()]
+    if look.compiled:
+        checks.append(Check(name="benchmarks", found=f"by {COMPILED}, which is sent there", good=True))
+        return checks + _parts(board_parts(version_sent()), look.place)
     return checks + [_library_there(look, name) for name in ("onnxruntime", "numpy")]
 
 
@@ -114,7 +125,7 @@ def _likeness(look: Look, profile: DeviceProfile) -> Check:
     faults += [f"has {', '.join(beyond)} besides"] if beyond else []
     if there["cores"] < profile.cores:
         faults.append(f"has {there['cores']} cores of {profile.cores}")
-    if there["memory_mib"] < 0.8 * profile.memory_mib:
+    if (there["memory_mib"] or profile.memory_mib) < 0.8 * profile.memory_mib:
         faults.append(f"has {there['memory_mib']:,} MiB of memory of {profile.memory_mib:,}")
     if runtime and look.max_opset and (look.max_opset < runtime.max_opset or look.max_ir < runtime.max_ir):
         faults.append(f"loads less than opset {runtime.max_opset} or IR {runtime.max_ir}")
@@ -146,11 +157,10 @@ def _governor(here: Mapping[str, Any]) -> Check:
     return Check(name="clock governor", found=str(governor or "not readable"), good=steady, advice=advice)
 
 
-def _disk(free_mib: int, needed_mib: int, why: str) -> Check:
-    good = free_mib >= needed_mib
-    return Check(
-        name="free disk", found=f"{free_mib:,} MiB", good=good, advice="" if good else f"{why}; free some space"
-    )
+def _disk(free_mib: int | None, needed_mib: int, why: str) -> Check:
+    good = free_mib is None or free_mib >= needed_mib
+    found = "not readable" if free_mib is None else f"{free_mib:,} MiB"
+    return Check(name="free disk", found=found, good=good, advice="" if good else f"{why}; free some space")
 
 
 def _accelerator() -> Check:
@@ -182,19 +192,22 @@ def _emulation(place: str, target: str | None, install: bool) -> list[Check]:
     core, version = parse_emulated(place)
     if install:
         install_kit(core, version)
-    advice = f"edgekd doctor --on {KIND}{core}@{version} --install"
-    checks = [
+    checks = _parts(kit_parts(version), f"{KIND}{core}@{version}")
+    if all(check.good for check in checks):
+        checks.append(_core(core, version))
+    return checks
+
+
+def _parts(parts: Sequence[KitPart], place: str) -> list[Check]:
+    return [
         Check(
             name=part.name,
             found=f"{part.found}{_took(part)}" or "missing",
             good=bool(part.found),
-            advice="" if part.found else advice,
+            advice="" if part.found else f"edgekd doctor --on {place} --install",
         )
-        for part in kit_parts(version)
+        for part in parts
     ]
-    if all(check.good for check in checks):
-        checks.append(_core(core, version))
-    return checks
 
 
 def _core(core: str, version: str) -> Check:

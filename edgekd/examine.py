@@ -20,6 +20,7 @@ from edgekd.latency.predictor import Prediction, predict_summary
 from edgekd.latency.x86 import is_x86_profile
 from edgekd.places.timing import bench
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
+from edgekd.results import MOST_CONFUSED
 from edgekd.runtimes import predict_batches
 from edgekd.tasks.intervals import paired_difference, score_number
 from edgekd.tasks.task import Floats, Task, score_of
@@ -48,13 +49,15 @@ class Target:
 @dataclass(frozen=True)
 class Examined:
     """What is known of one file in one runtime; recall is by class index, `validation` the score there, `statistics`
-    (n, k) are those of the test samples that the score is a function of."""
+    (n, k) are those of the test samples that the score is a function of, `mistakes` the most frequent there: class,
+    answer and how often."""
 
     figures: Figures
     estimate: Prediction
     recall: dict[str, float]
     validation: float | None
     statistics: Floats | None = None
+    mistakes: tuple[tuple[int, int, int], ...] = ()
 
 
 def examine(
@@ -98,7 +101,9 @@ def examine(
     figures = figures.model_copy(update={"score": score, "drop": drop, "metrics": task.metrics(test, truth)})
     shares = task.per_class(test, truth) if task.per_class else np.empty(0)
     recall = {str(k): float(share) for k, share in enumerate(shares) if np.isfinite(share)}
-    return Examined(figures, estimate, recall, score_of(task, validation, expected), statistics)
+    mistakes = task.mistakes(test, truth)[:MOST_CONFUSED].tolist() if task.mistakes else []
+    wrong = tuple((int(label), int(answer), int(count)) for label, answer, count in mistakes)
+    return Examined(figures, estimate, recall, score_of(task, validation, expected), statistics, wrong)
 
 
 def _for_target(estimate: Prediction, here: Bench) -> dict[str, Any]:

@@ -41,8 +41,9 @@ def gate(
     A limit of `budget` or `warn` wins over one of `edgekd.yaml` for the same metric, and that over the run's own. With
     a `baseline`, what both have is compared, and where both have a model file they are timed side by side on the place
     `on`, unless `timing` is False; `emulate` also counts the instructions of both on the target's core. `retrained`
-    allows a baseline that was made from another model file. `target` is for ONNX files, which name none.
-    `allow_estimate` None means as the run itself was told. `junit` names a file to write, whole or not at all.
+    allows a baseline that was made from another model file. `target` is for ONNX files, which name none, and for runs
+    whose profile was given as a file. `allow_estimate` None means as the run itself was told. `junit` names a file to
+    write, whole or not at all.
 
     Raises:
         UsageError: a limit that is none, or a target that is not the run's.
@@ -53,8 +54,16 @@ def gate(
     device = _target(build, against, target)
     allowed = allow_estimate if allow_estimate is not None else _was_allowed(build)
     limits = {(one.metric, one.severity): one for one in _limits(build, budget, warn, device)}
-    outcomes = _judged(limits.values(), build, device, allow_estimate=allowed)
-    how = How(device, on=on, timing=timing, emulate=emulate, allow_estimate=allowed, retrained=retrained)
+    figures = build.figures or (figures_of_file(build.model, target or device) if build.model else Figures())
+    outcomes = judge(
+        limits.values(),
+        figures,
+        build.report.models.get("teacher") if build.report else None,
+        target=device,
+        allow_estimate=allowed,
+        load_ms=load_time(figures),
+    )
+    how = How(target or device, on=on, timing=timing, emulate=emulate, allow_estimate=allowed, retrained=retrained)
     compared = compare_builds(against, build, how) if against else None
     found, reason = _conclude(outcomes, compared)
     result = GateResult(
@@ -95,14 +104,6 @@ def _limits(build: Build, budget: Sequence[str], warn: Sequence[str], target: st
     project = read_project()
     yield from parse_budgets(settle((project.budget, budget), target))
     yield from parse_budgets(settle((project.warn, warn), target), severity="warn")
-
-
-def _judged(limits: Iterable[Budget], build: Build, target: str, *, allow_estimate: bool) -> tuple[BudgetOutcome, ...]:
-    """Budgets by what is known of a build; of a bare file, by what follows from it."""
-    figures = build.figures or (figures_of_file(build.model, target) if build.model else Figures())
-    teacher = build.report.models.get("teacher") if build.report else None
-    load_ms = load_time(figures)
-    return judge(limits, figures, teacher, target=target, allow_estimate=allow_estimate, load_ms=load_ms)
 
 
 def _conclude(outcomes: Sequence[BudgetOutcome], baseline: Baseline | None) -> tuple[GateVerdict, str]:

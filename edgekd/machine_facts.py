@@ -13,9 +13,11 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 FLAGS = (
@@ -23,9 +25,18 @@ FLAGS = (
     *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
 """CPU features that decide which kernels a runtime takes."""
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "openvino")
 
 CPUFREQ = "/sys/devices/system/cpu/cpu0/cpufreq/"
 TOPOLOGY = "/sys/devices/system/cpu/cpu[0-9]*/topology/"
+FILES = (
+    *("/proc/cpuinfo", "/proc/meminfo", "/proc/self/status", "/proc/sys/kernel/osrelease", "/proc/sys/kernel/ostype"),
+    *(CPUFREQ + "scaling_governor", CPUFREQ + "cpuinfo_max_freq"),
+    *(TOPOLOGY + "physical_package_id", TOPOLOGY + "core_id"),
+)
+"""What tells of a machine without Python, as patterns of a shell."""
+
+Read = Callable[[str], "str | None"]
 
 
 def machine_facts() -> dict[str, Any]:
@@ -33,33 +44,69 @@ def machine_facts() -> dict[str, Any]:
 
     Neither host name nor user name is among them, so that a report can be published.
     """
-    cpu = _fields("/proc/cpuinfo")
-    features = (cpu.get("flags") or cpu.get("Features") or "").split()
     logical = os.cpu_count() or 1
+    described = _described(_text, glob.glob(TOPOLOGY))
     return {
-        "cpu": cpu.get("model name") or cpu.get("Model") or platform.processor() or platform.machine(),
+        **described,
+        "cpu": described["cpu"] or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
-        "cores": _physical_cores() or logical,
+        "cores": described["cores"] or logical,
         "logical_cpus": logical,
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical,
-        "flags": [flag for flag in FLAGS if flag in features],
-        "governor": _text(CPUFREQ + "scaling_governor"),
-        "clock_max_mhz": _number(_text(CPUFREQ + "cpuinfo_max_freq"), 1e3) or _number(cpu.get("cpu MHz")),
-        "virtual": "hypervisor" in features,
         "kernel": platform.release(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("numpy", "onnx", "onnxruntime", "openvino")},
+        "versions": {name: _version(name) for name in LIBRARIES},
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-        "memory_free_mib": _available_mib(),
         "throttled_ever": _throttled_ever(),
     }
 
 
-def _fields(path: str) -> dict[str, str]:
-    """First value of each key of a file of "key : value" lines, or nothing where there is none."""
+def facts_without_python(files: Mapping[str, str], architecture: str) -> dict[str, Any]:
+    """Return the same facts of a machine that has no Python, from what its FILES hold, by path.
+
+    Args:
+        architecture: as `uname -m` says it there.
+    """
+    described = _described(files.get, sorted({path.rpartition("/")[0] + "/" for path in files if "/topology/" in path}))
+    logical = len(re.findall(r"^processor\s*:", files.get("/proc/cpuinfo", ""), re.MULTILINE)) or 1
+    allowed = re.sub("[^0-9a-f]", "", _fields(files.get("/proc/self/status")).get("Cpus_allowed", ""))
+    return {
+        **described,
+        "cpu": described["cpu"] or architecture,
+        "architecture": architecture,
+        "cores": described["cores"] or logical,
+        "logical_cpus": logical,
+        "usable_cores": bin(int(allowed or "0", 16)).count("1") or logical,
+        "kernel": files.get("/proc/sys/kernel/osrelease"),
+        "system": files.get("/proc/sys/kernel/ostype"),
+        "python": None,
+        "versions": dict.fromkeys(LIBRARIES),
+        "memory_mib": _mib(files.get("/proc/meminfo"), "MemTotal"),
+        "throttled_ever": None,
+    }
+
+
+def _described(read: Read, cpus: Sequence[str]) -> dict[str, Any]:
+    """What files tell of a machine; `cpus` are the folders of topology, one for each."""
+    cpu = _fields(read("/proc/cpuinfo"))
+    features = (cpu.get("flags") or cpu.get("Features") or "").split()
+    return {
+        "cpu": cpu.get("model name") or cpu.get("Model"),
+        # Cores without their second threads; 0 where the kernel does not tell.
+        "cores": len({(read(folder + "physical_package_id"), read(folder + "core_id")) for folder in cpus}),
+        "flags": [flag for flag in FLAGS if flag in features],
+        "governor": read(CPUFREQ + "scaling_governor"),
+        "clock_max_mhz": _number(read(CPUFREQ + "cpuinfo_max_freq"), 1e3) or _number(cpu.get("cpu MHz")),
+        "virtual": "hypervisor" in features,
+        "memory_free_mib": _mib(read("/proc/meminfo"), "MemAvailable"),
+    }
+
+
+def _fields(text: str | None) -> dict[str, str]:
+    """First value of each key of "key : value" lines."""
     found: dict[str, str] = {}
-    for line in (_text(path) or "").splitlines():
+    for line in (text or "").splitlines():
         key, _, value = line.partition(":")
         found.setdefault(key.strip(), value.strip())
     return found
@@ -80,14 +127,8 @@ def _number(text: str | None, unit: float = 1.0) -> float | None:
         return None
 
 
-def _physical_cores() -> int:
-    """Cores without their second threads; 0 where the kernel does not tell."""
-    cores = {(_text(folder + "physical_package_id"), _text(folder + "core_id")) for folder in glob.glob(TOPOLOGY)}
-    return len(cores)
-
-
-def _available_mib() -> int | None:
-    kib = _number(_fields("/proc/meminfo").get("MemAvailable", "").partition(" ")[0], 1024)
+def _mib(meminfo: str | None, key: str) -> int | None:
+    kib = _number(_fields(meminfo).get(key, "").partition(" ")[0], 1024)
     return None if kib is None else int(kib)
 
 

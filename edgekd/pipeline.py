@@ -9,6 +9,7 @@ earlier one stopped.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edgekd.assemble import RunFacts, assemble_report
@@ -16,12 +17,13 @@ from edgekd.device import resolve
 from edgekd.errors import UsageError
 from edgekd.following import Done, Follower
 from edgekd.identity import default_folder, settle_student
+from edgekd.latency import predict_file
 from edgekd.places.environment import environment
 from edgekd.preflight import check_plan
 from edgekd.progress import Listener, StageNote, silent
 from edgekd.recipe import Recipe
 from edgekd.recipe_file import as_yaml
-from edgekd.results import Report
+from edgekd.results import DeviceEstimate, Report
 from edgekd.run import Run
 from edgekd.stages.distill import Distilled
 from edgekd.stages.export import Exports
@@ -64,6 +66,8 @@ def run_compress(
                 stage.folder.name: stage.seconds
                 for stage in (loaded, distilled, exports, quantized, benchmarked, known, choice, configured, packaged)
             },
+            devices=_on_every_device(packaged.folder / "model.onnx"),
+            finished=_finished(packaged.folder / "done.json"),
         )
         report = assemble_report(facts)
         listen(StageNote("report", str(run.root / "report"), "start"))
@@ -97,6 +101,17 @@ def run_quantize(
     with _open_run(plan, out, fresh, listen) as run:
         loaded = run.load()
         return run.root, run.quantize(loaded, run.export(loaded, run.distill(loaded))).record
+
+
+def _on_every_device(model: Path) -> tuple[DeviceEstimate, ...]:
+    """What ships, estimated for every device that a profile ships for."""
+    predictions = (one.model_dump(include=set(DeviceEstimate.model_fields)) for one in predict_file(model).predictions)
+    return tuple(DeviceEstimate.model_validate(one) for one in predictions)
+
+
+def _finished(done: Path) -> str:
+    """When a stage ended, which a resumed run leaves as it is."""
+    return datetime.fromtimestamp(done.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 @contextmanager

@@ -84,9 +84,17 @@ def _of_target(texts: Sequence[str], target: str) -> dict[str, str]:
     named = [(budget, text) for budget, text in read if budget.target]
     if not named:
         return {str(metric): text for metric, text in for_all.items()}
-    mine = device_name(target)
+    mine = _name_of(target)
     alone = {b.metric: text.partition("@")[0].strip() for b, text in named if device_name(str(b.target)) == mine}
     return {str(metric): text for metric, text in (for_all | alone).items()}
+
+
+def _name_of(target: str) -> str:
+    """The device's name; a target of the user's own profile may be known to nobody else."""
+    try:
+        return device_name(target)
+    except UsageError:
+        return target
 
 
 def _texts(path: Path, key: str, value: Any) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from edgekd.quantization import LadderStep, SchemeFile
 from edgekd.record import Record
 
 Verdict = Literal["pass", "missed", "inconclusive"]
+MOST_CONFUSED = 400
+"""Of up to 20 classes this holds every pair."""
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "missed": 1, "inconclusive": 5}
 
 
@@ -108,6 +110,34 @@ class BudgetOutcome(Record):
     reason: str = ""
 
 
+class ConfusedPair(Record):
+    """How many test samples of the class `truth` are taken for the class `answer`."""
+
+    truth: str
+    answer: str
+    shipped: int
+    teacher: int | None = None
+    """None where that is not known."""
+
+
+class Confusion(Record):
+    """Which classes what shipped takes for which, on test."""
+
+    samples: dict[str, int]
+    """Test samples by class."""
+    pairs: tuple[ConfusedPair, ...]
+    """The most frequent mistakes first, at most `MOST_CONFUSED`."""
+
+
+class DeviceEstimate(Record):
+    """What ships, estimated for another device; `error` says why it cannot be."""
+
+    target: str
+    latency_ms: Number | None = None
+    peak_memory_kib: Number | None = None
+    error: str | None = None
+
+
 class SourceModel(Record):
     """The file that came in."""
 
@@ -153,13 +183,18 @@ class Report(Record):
     """Class name to a share by model: {"cat": {"teacher": 0.9, "shipped": 0.88}}."""
     per_class_name: str = "recall"
     """What that share is."""
+    confusion: Confusion | None = None
     latency_by_operator: dict[str, float] = {}
     """Milliseconds on the target by operator class, for the shipped model: emulated where its latency is, else
     estimated."""
+    devices: tuple[DeviceEstimate, ...] = ()
+    """What ships on every device that a profile ships for."""
     artifact: dict[str, str] = {}
     """File in the artifact to its SHA-256."""
     seconds: dict[str, float] = {}
     """Wall seconds by stage, as first run."""
+    finished: str | None = None
+    """When the last stage was first finished, in UTC as ISO 8601."""
     fallbacks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()

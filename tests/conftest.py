@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("diagonal", "horizontal", "vertical")
 HEIGHT, WIDTH = 24, 32
+
+_node_tools = runpy.run_path(str(Path(__file__).with_name("node_tools.py")))
 
 
 def stripes(label: int, rng: np.random.Generator) -> np.ndarray:
@@ -155,3 +158,17 @@ def emulation() -> str:
             pytest.fail(f"no emulation in CI: {error}")
         pytest.skip(f"no emulation: {error}")
     return version
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Folder of the Node.js packages that browser tests need, for NODE_PATH."""
+    folder: Path = _node_tools["node_tools"]()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium."""
+    path: str = _node_tools["find_browser"]()
+    return path

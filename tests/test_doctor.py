@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from edgekd import doctor
+from edgekd.emulation.kit import KitPart
+from edgekd.errors import UsageError
 from edgekd.places.look import Look
 
 PI4 = {
@@ -59,3 +61,27 @@ def test_what_a_board_lacks(checks) -> None:
     )
     assert not found["free disk"].good
     assert checks(throttled=0x50000)["clock and temperature"].good  # it was, and is not now
+
+
+def test_a_board_without_python_needs_what_is_sent_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = (KitPart(name="libraries", found="Debian packages"), KitPart(name="benchmark program"))
+    facts = {**PI4, "python": None, "disk_free_mib": None, "memory_mib": None}
+    monkeypatch.setattr(doctor, "look_at", lambda on: Look(on, "python3", facts, 0, 0, compiled=True))
+    monkeypatch.setattr(doctor, "board_parts", lambda version: parts)
+    found = {one.name: one for one in doctor.diagnose("raspberry-pi-4", on="adb://01").checks}
+    assert found["Python"].found == "not there" and "a program in C" in found["benchmarks"].found
+    assert found["libraries"].good and not found["benchmark program"].good
+    assert found["benchmark program"].advice == "edgekd doctor --on adb://01 --install"
+    assert found["free disk"].found == "not readable" and found["like raspberry-pi-4"].good
+    assert "onnxruntime" not in found
+
+
+def test_install_looks_again_and_is_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    look = Look("adb://01", "python3", {**PI4, "python": None}, 0, 0, compiled=True)
+    monkeypatch.setattr(doctor, "look_at", lambda on: did.append("look") or look)
+    monkeypatch.setattr(doctor, "install_board_files", lambda version: did.append("install"))
+    doctor.diagnose(on="adb://01", install=True)
+    assert did == ["look", "install", "look"]
+    with pytest.raises(UsageError, match="--install needs --on"):
+        doctor.diagnose(install=True)

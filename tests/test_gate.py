@@ -223,6 +223,16 @@ def test_an_onnx_file_is_judged_by_what_follows_from_it(tmp_path: Path) -> None:
     assert gate(model).target == "host"
 
 
+def test_a_profile_of_the_users_own_is_given_as_a_file(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[1] / "device_profiles" / "raspberry-pi-4.yaml"
+    board = tmp_path / "board.yaml"
+    board.write_text(shipped.read_text().replace("name: raspberry-pi-4\n", "name: my-board\n", 1))
+    old, new = runs["write_net"](tmp_path / "old.onnx"), runs["write_net"](tmp_path / "new.onnx", extra=4)
+    found = gate(new, baseline=old, target=str(board), timing=False, budget=["latency=1s"], allow_estimate=True)
+    assert (found.target, found.outcomes[0].verdict) == ("my-board", "pass")
+    assert found.baseline is not None and found.verdict == "regression"
+
+
 def test_an_artifact_is_judged_by_its_manifest(tmp_path: Path) -> None:
     run = runs["write_run"](tmp_path / "run", extra=0)
     result = gate(run / "artifact", budget=["size=1MiB", "latency=30ms"], allow_estimate=True)

@@ -1,6 +1,7 @@
 """The main job, run by the command line on a CNN that was really trained: what it leaves behind, and what it says."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,19 @@ def test_the_artifact_verifies_and_a_flipped_byte_does_not(finished_run: Path, t
     changed = edgekd("verify", copy)
     assert changed.returncode == 3
     assert "'model.onnx' has changed" in changed.stderr
+
+
+def test_confusion_adds_up_to_recall_and_every_device_is_estimated(results: dict) -> None:
+    confusion = results["confusion"]
+    assert confusion["samples"] == dict.fromkeys(results["classes"], 30)
+    for name, recall in results["per_class"].items():
+        missed = sum(pair["shipped"] for pair in confusion["pairs"] if pair["truth"] == name)
+        assert missed == round(30 * (1 - recall["shipped"]))
+    assert all(pair["teacher"] is not None for pair in confusion["pairs"])
+    here = next(one for one in results["devices"] if one["target"] == "raspberry-pi-4")
+    assert here["latency_ms"]["value"] == results["models"]["shipped"]["latency_p95_ms"]["value"]
+    assert len(results["devices"]) > 15
+    assert datetime.fromisoformat(results["finished"]).tzinfo is not None
 
 
 def test_which_student_ships_is_said_in_the_headline_and_the_artifact(finished_run: Path, results: dict) -> None:

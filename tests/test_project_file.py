@@ -49,6 +49,10 @@ def test_a_limit_for_a_device_that_does_not_exist_is_refused() -> None:
         settle([["latency=20ms@"]], PI4)
 
 
+def test_a_device_of_the_users_own_has_the_limits_for_all() -> None:
+    assert settle([["latency=9ms", "latency=20ms@pi4"]], "my-board") == ("latency=9ms",)
+
+
 def test_a_project_without_a_file_has_no_limits() -> None:
     assert read_project() == Project()
 

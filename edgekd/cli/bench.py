@@ -86,7 +86,7 @@ def _print_times(result: "BenchResult") -> None:
     out.print(latency)
     out.print(BRACKETS)
     out.print(f"\nload {result.load_ms:.1f} ms, first run {result.first_ms:.2f} ms, {result.latency.p50_ms.n} runs\n")
-    memory = table("peak RSS after", "")
+    memory = table(f"peak RSS of {clean(result.environment['program'])} after", "")
     for name, kib in result.memory:
         memory.add_row(name.removesuffix("_kib"), f"{kib / 1024:.1f} MiB")
     out.print(memory)

@@ -7,6 +7,7 @@ Examples:
   edgekd doctor --on ssh://pi@raspberrypi.local --target raspberry-pi-4
   edgekd doctor --on emulate:cortex-a76
   edgekd doctor --on emulate:cortex-a72 --target raspberry-pi-4 --install
+  edgekd doctor --on adb://0123456789 --install
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ def command(
     target: str | None = typer.Option(None, help="Device whose needs are shown too."),
     on: str = typer.Option("host", "--on", help="Place to look at: host, ssh://, adb:// or emulate:CORE[@VERSION]."),
     install: bool = typer.Option(
-        False, "--install", help="Fetch and build what emulating the core lacks; needs no root rights."
+        False, "--install", help="Fetch and build here what an emulated core or a board without Python takes."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print exactly one JSON object on stdout."),
 ) -> None:

@@ -18,7 +18,7 @@ COMMANDS: dict[str, str] = {
     "export": "Only as far as the ONNX files.",
     "quantize": "Only as far as the candidates.",
     "bench": "Time and weigh an ONNX file, here or on a board.",
-    "report": "Render the report of a run again.",
+    "report": "Render a run's report again, compare two runs, or show the trend of many.",
     "predict": "Estimate latency and memory of an ONNX file on devices you do not have.",
     "gate": "Judge a run against budgets; for CI.",
     "devices": "List device profiles, or show one with its sources.",

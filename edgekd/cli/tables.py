@@ -13,6 +13,7 @@ from edgekd.gate_result import Baseline
 from edgekd.rendering.columns import latency_columns, memory_column, score_column
 from edgekd.rendering.findings import change, comparison_title
 from edgekd.rendering.outline import compared
+from edgekd.rendering.sections import Page
 from edgekd.rendering.text import (
     BRACKETS,
     METRIC_TITLES,
@@ -79,6 +80,21 @@ def print_report(report: Report, root: Path) -> None:
     out.print(Text(f"{report.verdict}: {clean(report.headline, longest=300)}", f"bold {_COLOURS[report.verdict]}"))
     for name, path in (("artifact", root / "artifact"), ("report", root / "report" / "report.html")):
         out.print(f"{name:<9} {path}", soft_wrap=True)
+
+
+def print_page(page: Page, file: Path) -> None:
+    """Several runs: the sentences and open tables of their page, and where it is."""
+    out = console()
+    for section in page.sections:
+        for sentence in section.sentences:
+            out.print(clean(sentence, longest=300), soft_wrap=True)
+        for shown in section.tables:
+            if shown.rows and not shown.folded:
+                lines = table(*(clean(name) for name in shown.header))
+                for row in shown.rows:
+                    lines.add_row(*(clean(cell) if isinstance(cell, str) else spoken(cell) for cell in row))
+                out.print(f"\n{clean(section.title)}: {clean(shown.title)}", lines)
+    out.print(f"\n{clean(page.stamp)}\npage      {file}", soft_wrap=True)
 
 
 def budget_line(outcome: BudgetOutcome) -> str:

@@ -1,4 +1,4 @@
-"""The two small programs of the kit, compiled from source: the runner for AArch64, the plugin for this host."""
+"""The small programs of the kit, compiled from source: two for AArch64, and the plugin for this host."""
 
 import importlib.resources
 import os
@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from edgekd.runtimes import in_one_line
 
 ZIG = "ziglang==0.17.1"
 """Fetched where there is no compiler for AArch64 or none for this host: a C compiler for all targets, in a wheel."""
+BENCHMARK = "benchmark"
+_TOOLS = ("runner.c", "runtime.h", "count.c")
+_BENCHMARK = ("benchmark.c", "result.h", "machine.h", "runtime.h")
 _CROSS = "aarch64-linux-gnu-gcc"
 _OLDEST_GLIBC = "2.28"
 """What the runner asks for at least; the wheels of the runtime ask for as much."""
@@ -26,7 +30,7 @@ _OLDEST_GLIBC = "2.28"
 
 def tools_made_from(plugin_api: int) -> dict[str, Any]:
     """Everything that decides what the tools are."""
-    sources = {name: _source(name) for name in ("runner.c", "count.c")}
+    sources = _read(_TOOLS)
     return {"sources": sources, "patterns": patterns_in_c(), "plugin_api": plugin_api, "host": platform.machine()}
 
 
@@ -42,18 +46,42 @@ def build_tools(folder: Path, plugin_api: int) -> Origin:
     defined = [f"-DQEMU_API={plugin_api}", f"-DPATTERNS={patterns_in_c()}", f"-DCLASSES={len(KINDS)}"]
     runner = ["-O2", "-rdynamic", "-s", "-o", str(folder / "runner"), "runner.c", "-ldl"]
     plugin = ["-O2", "-fPIC", "-shared", *defined, "-o", str(folder / "count.so"), "count.c"]
+    with _sources(_TOOLS) as scratch:
+        cross, host, origin = _compilers(scratch, for_host=True)
+        _compile(cross, runner, scratch)
+        _compile(host, plugin, scratch)
+    return origin
+
+
+def benchmark_made_from() -> dict[str, Any]:
+    """Everything that decides what the benchmark program is."""
+    return {"sources": _read(_BENCHMARK)}
+
+
+def build_benchmark(folder: Path) -> Origin:
+    """Compile `benchmark` for AArch64 into `folder`. Raises what `build_tools` does."""
+    with _sources(_BENCHMARK) as scratch:
+        cross, _, origin = _compilers(scratch, for_host=False)
+        _compile(cross, ["-O2", "-s", "-o", str(folder / BENCHMARK), "benchmark.c", "-ldl"], scratch)
+    return origin
+
+
+@contextmanager
+def _sources(names: Sequence[str]) -> Iterator[Path]:
+    """A folder with these sources, for the time of a build."""
     with tempfile.TemporaryDirectory(prefix="edgekd-build-") as scratch:
-        for name in ("runner.c", "count.c"):
-            Path(scratch, name).write_text(_source(name), encoding="utf-8")
-        cross, host = shutil.which(_CROSS), shutil.which("cc")
-        if cross and host:
-            _compile([cross], runner, scratch)
-            _compile([host], plugin, scratch)
-            return Origin(made=f"compiled by {_CROSS} and cc")
-        zig, origin = _fetch_zig(Path(scratch))
-        _compile([zig, "cc", "-target", f"aarch64-linux-gnu.{_OLDEST_GLIBC}"], runner, scratch)
-        _compile([host] if host else [zig, "cc"], plugin, scratch)
-        return origin
+        for name, text in _read(names).items():
+            Path(scratch, name).write_text(text, encoding="utf-8")
+        yield Path(scratch)
+
+
+def _compilers(scratch: Path, *, for_host: bool) -> tuple[list[str], list[str], Origin]:
+    """The words of a compiler for AArch64 and of one for this host, and where they are from."""
+    cross, host = shutil.which(_CROSS), shutil.which("cc")
+    if cross and (host or not for_host):
+        return [cross], [host or ""], Origin(made=f"compiled by {_CROSS}{' and cc' * for_host}")
+    zig, origin = _fetch_zig(scratch)
+    return [zig, "cc", "-target", f"aarch64-linux-gnu.{_OLDEST_GLIBC}"], [host] if host else [zig, "cc"], origin
 
 
 def _fetch_zig(scratch: Path) -> tuple[str, Origin]:
@@ -67,7 +95,7 @@ def _fetch_zig(scratch: Path) -> tuple[str, Origin]:
     return str(zig), wheel_origin(f"compiled by {ZIG}, fetched because there is no {_CROSS}", wheel)
 
 
-def _compile(compiler: Sequence[str], arguments: Sequence[str], scratch: str) -> None:
+def _compile(compiler: Sequence[str], arguments: Sequence[str], scratch: Path) -> None:
     caches = {"ZIG_GLOBAL_CACHE_DIR": f"{scratch}/zig-cache", "ZIG_LOCAL_CACHE_DIR": f"{scratch}/zig-cache"}
     done = subprocess.run(
         [*compiler, *arguments],
@@ -86,5 +114,6 @@ def _compile(compiler: Sequence[str], arguments: Sequence[str], scratch: str) ->
         )
 
 
-def _source(name: str) -> str:
-    return importlib.resources.files("edgekd.emulation").joinpath("sources", name).read_text(encoding="utf-8")
+def _read(names: Sequence[str]) -> dict[str, str]:
+    folder = importlib.resources.files("edgekd.emulation").joinpath("sources")
+    return {name: folder.joinpath(name).read_text(encoding="utf-8") for name in names}

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekd.emulation.build import build_tools, tools_made_from
 from edgekd.emulation.cores import CORES, Core, Processor, description, find_core, parse_processor
-from edgekd.emulation.fetch import fetch_debian
+from edgekd.emulation.libraries import fetch_libraries, find_libraries
 from edgekd.emulation.part import Origin, facts_of, find_part, make_part, part_name
 from edgekd.emulation.qemu import PROGRAM, Qemu, fetch_qemu, find_qemu
 from edgekd.emulation.runtime_library import fetch_library, find_library
@@ -19,10 +19,6 @@ from edgekd.runtimes import in_one_line
 from edgekd.workspace import fingerprint
 
 _log = logging.getLogger(__name__)
-_PACKAGES = ("libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross")
-_LIBRARIES = ("libraries", _PACKAGES)
-_SYSTEM_LIBRARIES = Path("/usr/aarch64-linux-gnu/lib")
-_NEEDED = ("ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1")
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def find_kit(core: str, version: str) -> Kit:
         PlaceLost: something is missing, or this QEMU does not have the core.
     """
     wanted = find_core(core)
-    qemu, libraries, library = find_qemu(), _find_libraries(), find_library(checked_version(version))
+    qemu, libraries, library = find_qemu(), find_libraries(), find_library(checked_version(version))
     tools = find_part(*_tools(qemu)) if qemu else None
     if qemu is None or libraries is None or library is None or tools is None:
         missing = [part.name for part in kit_parts(version) if not part.found]
@@ -89,8 +85,7 @@ def install_kit(core: str, version: str) -> Kit:
     qemu = find_qemu() or fetch_qemu()
     _check_core(qemu, wanted)
     _log.info("QEMU %s is there", qemu.version)
-    if _find_libraries() is None:
-        make_part(*_LIBRARIES, lambda folder: fetch_debian(_PACKAGES, folder))
+    fetch_libraries()
     _log.info("C and C++ libraries for AArch64 are there")
     fetch_library(version)
     _log.info("ONNX Runtime %s for AArch64 is there", version)
@@ -101,16 +96,16 @@ def install_kit(core: str, version: str) -> Kit:
 
 def kit_parts(version: str) -> tuple[KitPart, ...]:
     """Return what the kit for that version of ONNX Runtime consists of, and what of it is there."""
-    qemu, libraries = find_qemu(), _find_libraries()
+    qemu, libraries = find_qemu(), find_libraries()
     library = find_library(checked_version(version))
     tools = find_part(*_tools(qemu)) if qemu else None
     return (
-        _described(
+        described_part(
             f"{PROGRAM} with plugins", qemu.program if qemu else None, f"version {qemu.version}" if qemu else ""
         ),
-        _described("C and C++ libraries for AArch64", libraries),
-        _described(f"ONNX Runtime {version} for AArch64", library),
-        _described("runner and counting plugin", tools[0] / "runner" if tools else None),
+        described_part("C and C++ libraries for AArch64", libraries),
+        described_part(f"ONNX Runtime {version} for AArch64", library),
+        described_part("runner and counting plugin", tools[0] / "runner" if tools else None),
     )
 
 
@@ -121,7 +116,7 @@ def checked_version(version: str) -> str:
     return version
 
 
-def _described(name: str, path: Path | None, note: str = "") -> KitPart:
+def described_part(name: str, path: Path | None, note: str = "") -> KitPart:
     """Say where a part is from: of the cache its own facts, of the system its path."""
     if path is None:
         return KitPart(name=name)
@@ -130,13 +125,6 @@ def _described(name: str, path: Path | None, note: str = "") -> KitPart:
         return KitPart(name=name, found=", ".join(filter(None, (note, f"the system's ({path})"))))
     found = ", ".join(filter(None, (note, facts.origin.made)))
     return KitPart(name=name, found=found, bytes_fetched=facts.origin.bytes_fetched, seconds=facts.seconds)
-
-
-def _find_libraries() -> Path | None:
-    """The folder of the C and C++ libraries: the system's cross libraries, else those in the cache."""
-    part = find_part(*_LIBRARIES)
-    folders = (_SYSTEM_LIBRARIES, *([part[0] / _SYSTEM_LIBRARIES.relative_to("/")] if part else []))
-    return next((folder for folder in folders if all((folder / name).is_file() for name in _NEEDED)), None)
 
 
 def _tools(qemu: Qemu) -> tuple[str, dict[str, Any]]:

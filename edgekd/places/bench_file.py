@@ -26,8 +26,9 @@ class BenchModel(Record):
 
 
 class BenchResult(Record):
-    """`bench --json`. `environment` also holds the runtime, its version, threads and session options, the conditions
-    before, during and after, and `disturbed`: what made the figures worse than the machine is, in sentences.
+    """`bench --json`. `environment` also holds the runtime, its version, threads and session options, the program that
+    took the figures, whose process the memory is of, the conditions before, during and after, and `disturbed`: what
+    made the figures worse than the machine is, in sentences.
 
     An emulated core has instructions and no times, a real machine has times and no instructions.
     """

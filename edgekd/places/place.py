@@ -40,8 +40,8 @@ class Place:
         python: words of the command that runs a Python program there.
         facts: what `machine_facts` says there.
         put: makes a file available there, with the weights that an ONNX file keeps beside itself, and returns its
-            path there. It is alone in its folder with those, and is sent once. Raises EdgekdError where it cannot be
-            written.
+            path there. It is alone in its folder with those, and is sent once. Of a folder it takes the files, under
+            their names, programs as programs. Raises EdgekdError where something cannot be written.
         run: runs a command, words as they are; raises `subprocess.TimeoutExpired` after so many seconds.
         fetch: returns what a file there holds, or None where it is not there.
         remove: removes the folder of that file and all in it.

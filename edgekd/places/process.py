@@ -5,7 +5,7 @@ import logging
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,8 +32,22 @@ CAUSES = {
 }
 
 
-def run_program(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
-    """Run the benchmark program on `spec` and return its result, both as the program's docstring describes them.
+Send = Callable[[Place, dict[str, Any], Path], list[str]]
+"""Puts a benchmark program and what a spec names on a place, by way of a folder for files of its own, and returns the
+words of its command as far as the path of SPEC."""
+
+
+def in_python(place: Place, spec: dict[str, Any], folder: Path) -> list[str]:
+    """The `Send` of the program that the place's Python runs."""
+    models = [{**model, "path": place.put(Path(model["path"]))} for model in spec["models"]]
+    inputs = {"inputs": place.put(Path(spec["inputs"]))} if "inputs" in spec else {}
+    local = folder / "spec.json"
+    local.write_text(json.dumps({**spec, "models": models, **inputs}), encoding="utf-8")
+    return [*place.python, place.put(PROGRAM), place.put(local)]
+
+
+def run_program(place: Place, spec: dict[str, Any], send: Send = in_python) -> dict[str, Any]:
+    """Run a benchmark program on `spec` and return its result, both as PROGRAM's docstring describes them.
 
     Where the place is lost and comes back, another process takes what is missing: of one model the remaining samples,
     and `processes` of the result says how many processes they come from; of several, whose runs belong together, all.
@@ -44,14 +58,14 @@ def run_program(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
     """
     parts: list[dict[str, Any]] = []
     while True:
-        result = _run_to_the_end(place, spec, parts)
+        result = _run_to_the_end(place, spec, parts, send)
         if all(part["boot_id"] and part["boot_id"] == result["boot_id"] for part in parts):
             return joined([*parts, result])
         log.warning("%s was restarted; what was measured before does not count", place.name)
         parts = []
 
 
-def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, Any]], send: Send) -> dict[str, Any]:
     """Run until a process ends by itself; what those left that were cut off from us goes to `parts`."""
     begun: list[str] = []
 
@@ -66,11 +80,10 @@ def _run_to_the_end(place: Place, spec: dict[str, Any], parts: list[dict[str, An
                 log.warning("%s is back; %d runs were kept, the rest follows", place.name, left["runs"])
                 parts.append(left)
         with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder:
-            local = Path(folder, "spec.json")
-            local.write_text(json.dumps(_on_place(place, remaining(spec, parts))), encoding="utf-8")
-            program, there = place.put(PROGRAM), place.put(local)
-            begun.append(str(PurePosixPath(there).parent / "result.json"))
-            done = _run(place, spec, [*place.python, program, there, begun[-1]])
+            resumable = place.name != PLACE and len(spec["models"]) == 1
+            words = send(place, {**remaining(spec, parts), "resumable": resumable}, Path(folder))
+            begun.append(str(PurePosixPath(words[-1]).parent / "result.json"))
+            done = _run(place, spec, [*words, begun[-1]])
             return _checked(place, spec, done, _result(place, begun[-1]))
 
     return persistently(place, attempt)
@@ -110,13 +123,6 @@ def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "conditions": [one for part in parts for one in part["conditions"]],
         "models": [{**last["models"][0], **samples}],
     }
-
-
-def _on_place(place: Place, spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec with every file where it lies on the place."""
-    models = [{**model, "path": place.put(Path(model["path"]))} for model in spec["models"]]
-    inputs = {"inputs": place.put(Path(spec["inputs"]))} if "inputs" in spec else {}
-    return {**spec, "models": models, **inputs, "resumable": place.name != PLACE and len(models) == 1}
 
 
 def _run(place: Place, spec: dict[str, Any], command: Sequence[str]) -> Finished:

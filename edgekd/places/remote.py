@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,9 @@ def open_remote(client: Client) -> Iterator[Place]:
 
     def put(path: Path) -> str:
         path = path.absolute()
-        if path not in sent:
+        if path not in sent and path.is_dir():
+            sent[path] = _send_folder(client, path, f"{folders[-1]}/{next(numbers)}")
+        elif path not in sent:
             there = PurePosixPath(folders[-1], str(next(numbers)))
             beside = external_files(path) if path.suffix == ".onnx" else ()
             for file in beside:
@@ -139,6 +142,18 @@ def _send(client: Client, file: Path, there: str) -> None:
     if sent.returncode:
         ask(client, ["true"])  # a client's own failure may be either; a lost connection shows here
         raise EdgekdError(_refused(client.place, repr(file.name), sent.stderr.decode(errors="replace")))
+
+
+def _send_folder(client: Client, folder: Path, there: str) -> str:
+    """Send the files of a folder of ours, under their names."""
+    files = sorted(folder.iterdir())
+    for file in files:
+        _send(client, file.resolve(), f"{there}/{file.name}")
+    programs = [f"{there}/{file.name}" for file in files if os.access(file, os.X_OK)]
+    done = ask(client, ["chmod", "700", *programs])
+    if done.code:
+        raise EdgekdError(_refused(client.place, "programs", done.stderr))
+    return there
 
 
 def _refused(place: str, what: str, words: str) -> str:

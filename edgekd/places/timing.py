@@ -1,7 +1,6 @@
 """Benchmarks on a place: one model timed and weighed, or two compared."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from edgekd.figures import Bench, Latency, Memory, Number
 from edgekd.places.environment import disturbances
 from edgekd.places.host import PLACE
 from edgekd.places.intervals import mean, measured, percentile, student_interval
-from edgekd.places.place import Place, persistently
 from edgekd.places.process import run_program
+from edgekd.places.programs import program_for
 from edgekd.places.table import open_place
-from edgekd.runtimes import find_runtime, runtime_named
 
 WARMUP = 50
 """Runs after which warming up ends even if it is not steady yet."""
@@ -49,9 +47,9 @@ def bench(
     one_model = {"path": str(model.absolute()), "runtime": runtime, "session": dict(session or {})}
     spec = {**_spec(threads, min_runs, min_seconds, max_seconds, seed), "models": [one_model], **_fed(inputs)}
     with open_place(on) as place:
-        facts = _facts(place, runtime)
-        result = run_program(place, spec)
-    [one] = result["models"]
+        program = program_for(place, runtime)
+        result = run_program(place, spec, program.send)
+    [one], facts = result["models"], program.facts
     wall = one["wall_ms"]
     return Bench(
         place=place.name,
@@ -78,24 +76,6 @@ def _marks(result: Mapping[str, Any], spec: Mapping[str, Any], *, cores: int) ->
     if runs < spec["min_runs"]:
         marks += (f"only {runs} of {spec['min_runs']} runs fitted into {spec['max_seconds']:g} s",)
     return marks
-
-
-def _facts(place: Place, *runtimes: str) -> dict[str, Any]:
-    """What the place says of itself. Raises UsageError where it lacks one of the runtimes."""
-    if place.name == PLACE:
-        for name in runtimes:
-            find_runtime(name)
-        return place.facts()
-    for name in runtimes:
-        runtime_named(name)
-    facts = persistently(place, place.facts)
-    missing = [library for library in dict.fromkeys((*runtimes, "numpy")) if facts["versions"][library] is None]
-    if missing:
-        raise UsageError(
-            f"{place.name}: its Python has no {' and no '.join(missing)}; install what is missing there: "
-            f"{shlex.join(place.python)} -m pip install {' '.join(missing)}"
-        )
-    return facts
 
 
 def latency_of(samples_ms: list[float], *, seed: int = 0, place: str = PLACE) -> Latency:
@@ -148,10 +128,10 @@ def compare(
     single = all(model["session"].get("threads", threads) == 1 for model in models)
     logs, runs = [], 0
     with open_place(on) as place:
-        _facts(place, runtime_a, runtime_b)
+        program = program_for(place, runtime_a, runtime_b)
         for process in range(processes):
             turn = -1 if process % 2 else 1
-            result = run_program(place, {**spec, "models": models[::turn], **_fed(inputs)})
+            result = run_program(place, {**spec, "models": models[::turn], **_fed(inputs)}, program.send)
             first, second = result["models"][::turn]
             logs.append(log_ratio(first, second) if single else log_ratio_of_p10(first, second))
             runs += result["runs"]

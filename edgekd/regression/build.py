@@ -1,6 +1,7 @@
 """What a path names to the gate: a run, its results.json, an artifact or a bare ONNX file, each with what it knows."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,14 @@ from pydantic import ValidationError
 
 from edgekd.errors import BadInput
 from edgekd.figures import Figures
+from edgekd.formats.zip_members import shown
 from edgekd.results import Candidate, Report
 from edgekd.results_file import RESULTS, first_fault, read_report
 from edgekd.workspace import file_sha256
 
 MODEL, MANIFEST = "model.onnx", "manifest.json"
 _MOST_BYTES = 2**24
+_DEVICE = "[a-z0-9][a-z0-9-]*"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _of_run(path: Path) -> Build:
         report=report,
         model=_checked(model, report.artifact.get(MODEL)) if model and model.is_file() else None,
         sha256=report.artifact.get(MODEL, chosen.sha256),
-        target=report.target,
+        target=_device(path, report.target),
         source=report.model.sha256,
         test=_test_samples(report.splits),
         score_name=report.score_name,
@@ -100,7 +103,7 @@ def _of_artifact(folder: Path) -> Build:
         figures=Figures(**{name: getattr(candidate, name) for name in Figures.model_fields}),
         model=_checked(folder / MODEL, _text(said["files"], MODEL)),
         sha256=_text(said["files"], MODEL),
-        target=_text(manifest, "target"),
+        target=_device(folder / MANIFEST, _text(manifest, "target")),
         source=_text(said["model"], "sha256"),
         test=_test_samples(said["data"]),
         classes=tuple(str(name) for name in said["data"].get("classes") or ()),
@@ -130,6 +133,13 @@ def _checked(model: Path, expected: str | None) -> Path:
     if expected is None or file_sha256(model) == expected:
         return model
     raise BadInput(f"{model} has changed since it was packaged, so its figures are not its own; fetch it again.")
+
+
+def _device(where: Path, target: str | None) -> str | None:
+    """The device's name. Raises BadInput for what would be looked for as a file."""
+    if target is None or re.fullmatch(_DEVICE, target):
+        return target
+    raise BadInput(f"{where}: 'target' is {shown(target)}, which is no device's name; write the run anew.")
 
 
 def _test_samples(splits: Mapping[str, Any] | None) -> str | None:

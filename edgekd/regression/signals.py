@@ -158,6 +158,8 @@ def different_operators(baseline: Mapping[str, int], now: Mapping[str, int]) -> 
 
 def _decide(change: Number, effect: float, worse: int) -> tuple[ComparisonVerdict, str]:
     by = worse * change.value
+    if not math.isfinite(by):
+        return "inconclusive", "one of the two is not a finite number"
     if abs(by) <= effect * (1 + _EXACT) + _EXACT:
         return "pass", ""
     if change.low is not None and change.high is not None and change.low <= 0 <= change.high:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekd.figures import Figures, Number
-from edgekd.rendering.text import where
+from edgekd.rendering.text import figure, spoken, where
 
 ONE_LATENCY = "An estimate does not tell the median latency from the tail; its interval covers both."
 
@@ -23,6 +23,12 @@ class Column:
     def head(self) -> str:
         """The title with what all share."""
         return f"{self.title}, {self.said}" if self.said else self.title
+
+    @property
+    def texts(self) -> list[str]:
+        """Each figure with its interval, and with its word and place unless the head says those."""
+        write = figure if self.said else spoken
+        return [write(number, self.unit) for number in self.numbers]
 
 
 def score_column(title: str, rows: Sequence[Figures]) -> Column:

@@ -7,7 +7,8 @@ alike. https://docs.github.com/actions/reference/workflows-and-actions/workflow-
 from edgekd.errors import one_line
 from edgekd.gate_result import Baseline, GateResult
 from edgekd.rendering.findings import FINE, WARNS, Finding, change, comparison_title, findings
-from edgekd.rendering.markdown import budget_table, escape, table
+from edgekd.rendering.gfm import escape, table
+from edgekd.rendering.markdown import budget_table
 from edgekd.rendering.text import VERDICT_WORDS, clean, spoken
 
 

@@ -1,9 +1,9 @@
 """The report as Markdown, for pull requests, CI summaries and terminals."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from edgekd.rendering.columns import ONE_LATENCY, Column, column, latency_columns, memory_column, score_column
+from edgekd.rendering.gfm import bullets, escape, fenced, laid_out, table, table_section
 from edgekd.rendering.judgement import inherited, judged, judgement_tables
 from edgekd.rendering.outline import (
     HOST_COST,
@@ -12,6 +12,7 @@ from edgekd.rendering.outline import (
     SESSION_COST,
     absent,
     compared,
+    device_tables,
     flattened,
     metric_names,
     missing_data,
@@ -24,15 +25,11 @@ from edgekd.rendering.outline import (
     teacher_worth,
 )
 from edgekd.rendering.quantization import climbed, quantization_tables
-from edgekd.rendering.tables import Cell, Table
 from edgekd.rendering.text import (
     BRACKETS,
     METRIC_TITLES,
-    MISSING,
     VERDICT_WORDS,
-    clean,
     count,
-    figure,
     limit,
     quantity,
     spoken,
@@ -40,6 +37,8 @@ from edgekd.rendering.text import (
     titled,
 )
 from edgekd.results import BudgetOutcome, Report
+
+MOST_MISTAKES = 10
 
 
 def render_markdown(report: Report) -> str:
@@ -56,18 +55,20 @@ def render_markdown(report: Report) -> str:
         _models(report),
         _candidates(report),
         _sessions(report),
-        _quantization(report),
         _parity(report),
         _judgement(report),
         _classes(report),
+        _confusion(report),
+        _quantization(report),
         _operators(report),
         _host(report),
+        _devices(report),
         _environment(report),
-        f"## Reproduce\n\n{_fenced(report.command)}\n\nSeed {report.seed}; edgekd {escape(report.edgekd)}; "
+        f"## Reproduce\n\n{fenced(report.command)}\n\nSeed {report.seed}; edgekd {escape(report.edgekd)}; "
         f"model SHA-256 `{escape(report.model.sha256)}`",
-        _sentences("What is not known", report.unknown),
-        _sentences("Fallbacks", report.fallbacks),
-        _sentences("Warnings", report.warnings),
+        bullets("What is not known", report.unknown),
+        bullets("Fallbacks", report.fallbacks),
+        bullets("Warnings", report.warnings),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -87,22 +88,6 @@ def budget_table(outcomes: Sequence[BudgetOutcome]) -> str:
         for outcome in outcomes
     ]
     return table(("Budget", "Limit", "Actual", "Verdict", "Why"), rows)
-
-
-def escape(text: object, *, longest: int = 80) -> str:
-    """Clean a foreign string and take the meaning from every character that Markdown or HTML would read as markup."""
-    shown = clean(text, longest=longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    shown = re.sub(r"([\\`*|~])", r"\\\1", shown)
-    shown = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", shown)
-    shown = re.sub(r"\](?=[(\[:])", r"\\]", shown)  # a bracket is markup only as a link, [27.1, 27.7] is none
-    shown = re.sub(r"^(?=[#\[+-])", r"\\", shown)
-    return shown.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out cells that are already escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell or MISSING for cell in line)} |" for line in lines)
 
 
 def _models(report: Report) -> str:
@@ -141,9 +126,7 @@ def _score_title(report: Report) -> str:
 
 
 def _cells(shown: Column) -> list[str]:
-    """Figures with their word and place, unless the column's head says those."""
-    write = figure if shown.said else spoken
-    return [escape(write(number, shown.unit)) for number in shown.numbers]
+    return [escape(text) for text in shown.texts]
 
 
 def _of_teacher(ratio: float | None) -> str:
@@ -168,7 +151,7 @@ def _candidates(report: Report) -> str:
         )
         for index, (c, known) in enumerate(zip(candidates, figures, strict=True), start=1)
     ]
-    text = _table_section("What was tried", [escape(one) for one in header], rows)
+    text = table_section("What was tried", [escape(one) for one in header], rows)
     return text and f"{text}\n\n{HOW_COMPARED}"
 
 
@@ -183,19 +166,19 @@ def _sessions(report: Report) -> str:
         )
         for trial, *known in zip(report.sessions, _cells(memory), _cells(cost), strict=True)
     ]
-    text = _table_section("How it is run", ("Session", escape(memory.head), escape(cost.head), "Decision"), rows)
+    text = table_section("How it is run", ("Session", escape(memory.head), escape(cost.head), "Decision"), rows)
     return text and f"{text}\n\n{HOW_RUN}"
 
 
 def _parity(report: Report) -> str:
     rows = [(escape(p.output), f"{p.max_abs:.2g}", f"{p.cosine:.6f}", quantity(p.sqnr_db, "dB")) for p in report.parity]
-    return _table_section("Export against the trained module", ("Output", "Largest difference", "Cosine", "SQNR"), rows)
+    return table_section("Export against the trained module", ("Output", "Largest difference", "Cosine", "SQNR"), rows)
 
 
 def _judgement(report: Report) -> str:
     parts = [f"**{judged(report)}**" if judged(report) else "", inherited(report)]
     for shown in judgement_tables(report):
-        parts += _laid_out(shown)
+        parts += laid_out(shown)
     text = "\n\n".join(part for part in parts if part)
     return f"## What the teacher was worth\n\n{text}" if text else ""
 
@@ -203,19 +186,9 @@ def _judgement(report: Report) -> str:
 def _quantization(report: Report) -> str:
     parts = [f"**{escape(climbed(report), longest=300)}**" if climbed(report) else ""]
     for shown in quantization_tables(report):
-        parts += _laid_out(shown)
+        parts += laid_out(shown)
     text = "\n\n".join(part for part in parts if part)
     return f"## How int8 was made\n\n{text}" if text else ""
-
-
-def _laid_out(shown: Table) -> list[str]:
-    rows = [[_cell(cell) for cell in row] for row in shown.rows]
-    header = [escape(name) for name in shown.header]
-    return [f"### {escape(shown.title)}", table(header, rows), escape(shown.note, longest=300)]
-
-
-def _cell(cell: Cell) -> str:
-    return escape(cell if isinstance(cell, str) else spoken(cell), longest=300)
 
 
 def _classes(report: Report) -> str:
@@ -231,15 +204,36 @@ def _classes(report: Report) -> str:
         for row in shown
     ]
     which = f" (the {len(shown)} of {len(known)} that changed most)" if len(shown) < len(known) else ""
-    return _table_section(
+    return table_section(
         f"{report.per_class_name.capitalize()} by class{which}", ("Class", "Teacher", "Shipped", "Change"), rows
     )
+
+
+def _confusion(report: Report) -> str:
+    found = report.confusion
+    if found is None:
+        return ""
+    rows = [
+        (
+            escape(pair.truth),
+            escape(pair.answer),
+            f"{pair.shipped} of {found.samples.get(pair.truth, 0)}",
+            "" if pair.teacher is None else str(pair.teacher),
+        )
+        for pair in found.pairs[:MOST_MISTAKES]
+    ]
+    return table_section("Most frequent mistakes", ("Class", "Taken for", "Shipped", "Teacher"), rows)
+
+
+def _devices(report: Report) -> str:
+    blocks = [block for shown in device_tables(report) for block in laid_out(shown)]
+    return "\n\n".join(["## Other devices", *blocks]) if blocks else ""
 
 
 def _operators(report: Report) -> str:
     by_time = sorted(report.latency_by_operator.items(), key=lambda item: -item[1])
     rows = [(escape(name), f"{quantity(ms, 'ms')} {operator_word(report)}") for name, ms in by_time]
-    return _table_section("Where the time goes", ("Operator", f"Time for {escape(report.target)}"), rows)
+    return table_section("Where the time goes", ("Operator", f"Time for {escape(report.target)}"), rows)
 
 
 def _host(report: Report) -> str:
@@ -265,24 +259,9 @@ def _host(report: Report) -> str:
     rows += [(f"Peak memory after {moment}", f"{quantity(kib, 'KiB')} {said}") for moment, kib in memory.items()]
     rows += [("Disturbed", escape(note, longest=300)) for note in host.disturbed]
     title = f"Shipped model timed on {escape(host.place)}, {escape(host.runtime)} {escape(host.runtime_version)}"
-    return _table_section(title, ("Figure", "Value"), rows)
+    return table_section(title, ("Figure", "Value"), rows)
 
 
 def _environment(report: Report) -> str:
     rows = [(escape(key), escape(value, longest=200)) for key, value in flattened(report.environment)]
-    return _table_section("Environment", ("Key", "Value"), rows)
-
-
-def _table_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f"## {title}\n\n{table(header, rows)}" if rows else ""
-
-
-def _sentences(title: str, sentences: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {escape(text, longest=500)}" for text in sentences) if sentences else ""
-
-
-def _fenced(code: str) -> str:
-    """Fence with more backticks than the longest run inside."""
-    shown = clean(code, longest=4000)
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
-    return f"{fence}sh\n{shown}\n{fence}"
+    return table_section("Environment", ("Key", "Value"), rows)

@@ -1,14 +1,16 @@
 """What the sections of a report say, before Markdown or HTML give it a form; so that both say the same."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgekd.budget import score_drop
 from edgekd.figures import Figures, Number, Word
+from edgekd.nested import leaves
+from edgekd.rendering.tables import Cell, Table
 from edgekd.rendering.text import MODEL_TITLES, clean
-from edgekd.results import Candidate, Report
+from edgekd.results import BudgetOutcome, Candidate, Confusion, DeviceEstimate, Report
 
 Shipped = Literal["teacher", "student", "control"]
 SHIPPED: dict[Shipped, str] = {
@@ -33,6 +35,7 @@ HOW_RUN = (
 """What the columns of the sessions' table mean."""
 MOST_ENTRIES = 200
 ALL_CLASSES_UP_TO, CHANGED_CLASSES = 30, 15
+MATRIX_UP_TO = 20
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,25 @@ def best_int8(candidates: tuple[Candidate, ...]) -> Candidate | None:
     return max(scored, key=lambda c: (c.score.value if c.score else 0.0, -_p95(c)), default=None)
 
 
+def failing(report: Report) -> tuple[BudgetOutcome, ...]:
+    """Budgets that are not met: those that are missed first, those that only warn last."""
+    held = [outcome for outcome in report.budgets if outcome.verdict != "pass"]
+    return tuple(sorted(held, key=lambda outcome: (outcome.severity == "warn", outcome.verdict != "missed")))
+
+
+def file_name(path: str) -> str:
+    """A file without its folders, for headings."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+
+
+def beside_teacher(drop: Number) -> str:
+    """How far a score is from the teacher's, as in "0.51 points below the teacher"."""
+    points = f"{100 * abs(drop.value):.2f}"
+    if float(points) == 0:
+        return "level with the teacher"
+    return f"{points} points {'below' if drop.value > 0 else 'above'} the teacher"
+
+
 def absent(report: Report) -> tuple[str, ...]:
     """Titles of the models that this run has no figures for."""
     return tuple(title for key, title in MODEL_TITLES.items() if report.models.get(key) is None)
@@ -176,6 +198,32 @@ def most_changed(rows: tuple[ClassRecall, ...]) -> tuple[ClassRecall, ...]:
     return tuple(row for row in rows if row in changed)
 
 
+def confusion_counts(confusion: Confusion) -> tuple[tuple[str, ...], list[list[int]]] | None:
+    """Classes and the counts (truth, answer) of what shipped; None where there are too many classes for a matrix."""
+    names = dict.fromkeys(
+        (*confusion.samples, *(name for pair in confusion.pairs for name in (pair.truth, pair.answer)))
+    )
+    if len(names) > MATRIX_UP_TO:
+        return None
+    index = {name: i for i, name in enumerate(names)}
+    counts = [[0] * len(index) for _ in index]
+    for pair in confusion.pairs:
+        counts[index[pair.truth]][index[pair.answer]] = pair.shipped
+    for name, i in index.items():
+        counts[i][i] = max(0, confusion.samples.get(name, 0) - sum(counts[i]))
+    return tuple(names), counts
+
+
+def device_tables(report: Report) -> tuple[Table, ...]:
+    """What ships on every device, the fastest first; where it cannot be estimated, why."""
+    known = sorted((one for one in report.devices if one.latency_ms), key=_milliseconds)
+    rows: list[tuple[Cell, ...]] = [(one.target, one.latency_ms, one.peak_memory_kib, None) for one in known]
+    rows += [(one.target, None, None, one.error) for one in report.devices if one.latency_ms is None]
+    header = ("Device", "Latency", "Peak memory", "Not known because")
+    note = "The shipped file in ONNX Runtime, with as many threads as each device's profile says."
+    return (Table("The shipped file on every device", header, tuple(rows), note, folded=True),) if rows else ()
+
+
 def metric_names(report: Report) -> tuple[str, ...]:
     """Names of the secondary metrics that any model has, in the order they were first met."""
     return tuple(dict.fromkeys(name for row in compared(report) for name in row.figures.metrics))
@@ -183,7 +231,7 @@ def metric_names(report: Report) -> tuple[str, ...]:
 
 def flattened(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A nested record as ("cpu.governor", "performance") pairs of printable text, at most 200 of them."""
-    pairs = [(clean(key), clean(value, longest=200)) for key, value in _leaves(tree, "")]
+    pairs = [(clean(key), clean(value, longest=200)) for key, value in leaves(tree)]
     left_out = len(pairs) - MOST_ENTRIES
     return pairs if left_out <= 0 else [*pairs[:MOST_ENTRIES], ("…", f"{left_out} more in results.json")]
 
@@ -205,15 +253,9 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
+def _milliseconds(one: DeviceEstimate) -> float:
+    return one.latency_ms.value if one.latency_ms else math.inf
+
+
 def _p95(candidate: Candidate) -> float:
     return candidate.latency_p95_ms.value if candidate.latency_p95_ms else float("inf")
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)):
-            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
-        else:
-            yield f"{prefix}{key}", "unknown" if value is None else value

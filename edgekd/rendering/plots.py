@@ -1,4 +1,4 @@
-"""Which plots a report has, each with its caption; what there are no figures for is left out."""
+"""The plots of models and candidates, each with its caption; what there are no figures for is left out."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,9 @@ from markupsafe import Markup
 
 from edgekd.figures import Figures, Number
 from edgekd.rendering.columns import latency_columns
-from edgekd.rendering.outline import most_changed, operator_word, recalls
 from edgekd.rendering.svg.bars import Bar, bar_of, bars
 from edgekd.rendering.svg.curves import training_curves
-from edgekd.rendering.svg.histogram import latency_histogram
 from edgekd.rendering.svg.pareto import Point, pareto
-from edgekd.rendering.svg.recall import recall_by_class
 from edgekd.rendering.text import MODEL_TITLES, axis_unit, clean, interval, quantity
 from edgekd.results import Report
 
@@ -28,22 +25,21 @@ class Plot:
     caption: str
 
 
-def comparison_plots(report: Report) -> list[Plot]:
-    """Size and latency (the tail, where it is known) of teacher, student and what shipped."""
-    models = [(key, report.models.get(key)) for key in ("teacher", "student", "shipped")]
-    known = [(key, figures) for key, figures in models if figures is not None]
-    latencies = [(key, f.latency_p95_ms) for key, f in known if _finite(f.latency_p95_ms)]
-    sizes = [(key, _exact(f.size_kib, "KiB")) for key, f in known if f.size_kib is not None]
-    plots = [
-        _figure_bars("Size", "file size", sizes, "Bytes on disk of each exported file; exact."),
-        _figure_bars(
+def waterfall_plots(report: Report) -> list[Plot]:
+    """Size and latency (the tail, where it is known) from teacher to what shipped, and what each step saves."""
+    known = [figures for _, _, figures in _path_to_shipped(report)]
+    sizes = [(name, kind, _exact(f.size_kib)) for name, kind, f in _path_to_shipped(report)]
+    latencies = [(name, kind, f.latency_p95_ms) for name, kind, f in _path_to_shipped(report)]
+    steps = "Between the whole bars: what a step takes away, or in red adds."
+    return [
+        *_waterfall("Size", "file size", sizes, f"Bytes on disk of each exported file; exact. {steps}"),
+        *_waterfall(
             "Latency",
-            _latency([f for _, f in known]),
+            _latency(known),
             latencies,
-            "One inference at batch 1. Outlined bars are estimates.",
+            f"One inference at batch 1. Outlined bars are estimates. {steps}",
         ),
     ]
-    return [plot for plot in plots if plot.drawing]
 
 
 def pareto_plot(report: Report) -> Plot | None:
@@ -95,76 +91,43 @@ def training_plot(report: Report) -> Plot | None:
     return Plot("Training", drawn, caption) if drawn else None
 
 
-def class_plot(report: Report) -> Plot | None:
-    """Recall, or another share, by class: teacher against shipped."""
-    known = recalls(report.per_class)
-    rows = most_changed(known)
-    caption = "Ring: teacher. Dot: shipped. The classes that lost most come first."
-    if len(rows) < len(known):
-        caption += f" Shown are the {len(rows)} of {len(known)} classes that changed most."
-    name = report.per_class_name
-    return Plot(f"{name.capitalize()} by class", recall_by_class(rows, name), caption) if rows else None
+def _path_to_shipped(report: Report) -> list[tuple[str, str, Figures]]:
+    """Teacher, the student that was trained for what ships, and what ships, each with what led to it and its colour."""
+    trained = report.distillation.shipped if report.distillation else None
+    chosen = next((candidate for candidate in report.candidates if candidate.chosen), None)
+    path: list[tuple[str, str, Figures | None]] = [("", "teacher", report.models.get("teacher"))]
+    if trained is not None:
+        path.append(("smaller student", trained, report.models.get(trained)))
+    path.append((chosen.scheme if chosen else "export", "shipped", report.models.get("shipped")))
+    return [(name, kind, figures) for name, kind, figures in path if figures is not None]
 
 
-def operator_plot(report: Report) -> Plot | None:
-    """Estimated or emulated time by operator class."""
-    word = operator_word(report)
-    if not report.latency_by_operator:
-        return None
-    by_time = sorted(report.latency_by_operator.items(), key=lambda item: -item[1])
-    total = sum(report.latency_by_operator.values())
-    rows = [Bar(name, ms, f"{quantity(ms, 'ms')} · {_share(ms, total)}", word) for name, ms in by_time[:12]]
-    drawn = bars("Time by operator", rows, label=f"time on {clean(report.target, longest=24)}, {word} (ms)")
-    rest = sum(ms for _, ms in by_time[12:])
-    caption = f"{word.capitalize()} for {clean(report.target)}, summed over all operators of a kind."
-    if rest:
-        caption += f" {len(by_time) - 12} more kinds take {quantity(rest, 'ms')} together."
-    return Plot("Where the time goes", drawn, caption)
+def _waterfall(title: str, what: str, path: Sequence[tuple[str, str, Number | None]], caption: str) -> list[Plot]:
+    """Whole bars at both ends and the steps between; where figures were had in different ways, bars and no steps."""
+    known = [(name, kind, number) for name, kind, number in path if _finite(number)]
+    if not known:
+        return []
+    size, unit = axis_unit(max(number.value for _, _, number in known), known[0][2].unit)
+    words = dict.fromkeys((number.word, number.place) for _, _, number in known)
+    rows = []
+    before: Number | None = None
+    for index, (name, kind, number) in enumerate(known):
+        if before is not None and len(words) == 1:
+            rows.append(_step(name, before, number, size))
+        if len(words) > 1 or index in (0, len(known) - 1):
+            text = f"{quantity(number.value, number.unit)} {interval(number)}".strip()
+            rows.append(bar_of(_title(kind), number, text, kind=kind, divisor=size))
+        before = number
+    said = " and ".join(dict.fromkeys(word for word, _ in words))
+    return [Plot(title, bars(title, rows, label=f"{what}, {said} ({unit})"), caption)]
 
 
-def histogram_plot(report: Report) -> Plot | None:
-    """Single runs of the shipped model on the machine that timed it."""
-    shipped = report.models.get("shipped")
-    if shipped is None or shipped.host is None or not shipped.host.samples_ms:
-        return None
-    host = shipped.host
-    drawn = latency_histogram(host.samples_ms, place=host.place)
-    caption = f"{len(host.samples_ms)} runs measured on {clean(host.place)} in one fresh process, after warm-up."
-    if host.place != report.target:
-        caption += f" They say little about {clean(report.target)}."
-    return Plot("Latency of single runs", drawn, caption)
-
-
-def memory_plot(report: Report) -> Plot | None:
-    """Peak resident set at four moments."""
-    shipped = report.models.get("shipped")
-    if shipped is None or shipped.host is None:
-        return None
-    memory, place = shipped.host.memory, clean(shipped.host.place)
-    moments = {"after import of the runtime": memory.import_kib, "after load": memory.load_kib}
-    moments |= {"after the first run": memory.first_kib, "steady state": memory.steady_kib}
-    size, unit = axis_unit(max(moments.values()), "KiB")
-    rows = [Bar(name, kib / size, quantity(kib, "KiB"), "measured", "shipped") for name, kib in moments.items()]
-    drawn = bars("Peak memory", rows, label=f"peak resident set, measured on {place} ({unit})")
-    return Plot("Memory", drawn, "A fresh process that holds only the runtime and the model.")
-
-
-def _figure_bars(title: str, what: str, rows: list[tuple[str, Number]], caption: str) -> Plot:
-    if not rows:
-        return Plot(title, Markup(""), caption)
-    size, unit = axis_unit(max(number.value for _, number in rows), rows[0][1].unit)
-    words = " and ".join(dict.fromkeys(number.word for _, number in rows))
-    drawn = [
-        bar_of(
-            _title(key),
-            number,
-            f"{quantity(number.value, number.unit)} {interval(number)}".strip(),
-            kind=key,
-            divisor=size,
-        )
-        for key, number in rows
-    ]
-    return Plot(title, bars(title, drawn, label=f"{what}, {words} ({unit})"), caption)
+def _step(name: str, before: Number, after: Number, size: float) -> Bar:
+    change = after.value - before.value
+    share = f", {100 * change / before.value:+.0f} %" if before.value else ""
+    text = f"{'+' if change > 0 else '-'}{quantity(abs(change), after.unit)}{share}".replace("-", "\u2212")
+    kind = "loss" if change > 0 else "gain"
+    return Bar(name, after.value / size, text, after.word, kind, start=before.value / size)
 
 
 def _latency(rows: Sequence[Figures]) -> str:
@@ -179,10 +142,5 @@ def _finite(number: Number | None) -> TypeGuard[Number]:
     return number is not None and math.isfinite(number.value)
 
 
-def _exact(value: float, unit: str) -> Number:
-    return Number(value=value, unit=unit, word="measured", place="file")
-
-
-def _share(part: float, whole: float) -> str:
-    share = 100 * part / whole if whole else 0.0
-    return f"{share:.0f} %" if share >= 1 else "under 1 %"
+def _exact(kib: float | None) -> Number | None:
+    return None if kib is None else Number(value=kib, unit="KiB", word="measured", place="file")

@@ -28,14 +28,14 @@ def climbed(report: Report) -> str:
 
 def quantization_tables(report: Report) -> tuple[Table, ...]:
     """The ladder, what int8 costs on the target, where it breaks off, and noise by layer, as far as there are any."""
-    shown = _shown(report)
+    shown = shown_file(report)
     made = [_ladder(report.ladder), _costs(report), _made(report)]
     if shown is not None:
         made += [_faults(shown), _layers(shown)]
     return tuple(table for table in made if table.rows)
 
 
-def _shown(report: Report) -> SchemeFile | None:
+def shown_file(report: Report) -> SchemeFile | None:
     """The int8 file whose layers are shown: what shipped, else the first that has any."""
     shipped = next((one.scheme for one in report.candidates if one.chosen), "")
     known = [one for one in report.files if one.layers or one.fusion]

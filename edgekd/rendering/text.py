@@ -28,6 +28,19 @@ METRIC_TITLES = {
     "load": "Load time",
     "drop": "Drop of score",
 }
+FIGURE_TITLES = {
+    "score": "Score",
+    "drop": "Drop of score",
+    "size_kib": "File size",
+    "macs": "MACs",
+    "params": "Parameters",
+    "latency_p50_ms": "Latency p50",
+    "latency_p95_ms": "Latency p95",
+    "peak_memory_kib": "Peak memory",
+    "cpu_ms": "CPU time where it was made",
+    "host_p50_ms": "Latency p50 where it was made",
+}
+"""What results.json calls the figures of a model, and two that were measured where the run was made."""
 COMPARISON_TITLES = {
     "time": "Time here, CPU",
     "instructions": "Instructions",

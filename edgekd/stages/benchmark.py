@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from edgekd.device import DeviceProfile
@@ -64,6 +65,10 @@ class Benchmarked(Record):
     """Candidate id to its score on validation, which decides; the test score only reports."""
     per_class: dict[str, dict[str, float]]
     """Class index as text to recall by model or candidate id."""
+    mistakes: dict[str, tuple[tuple[int, int, int], ...]] = {}
+    """Model or candidate id to class index, answer and how often, the most frequent mistakes on test."""
+    test_samples: dict[str, int] = {}
+    """Class index as text to the samples of it in test, where mistakes are known."""
     latency_by_operator: dict[str, dict[str, float]]
     """Candidate id to milliseconds on the target by operator class, estimated or, from an emulated core, counted."""
     notes: tuple[str, ...]
@@ -136,6 +141,8 @@ def _examine_all(
         rejected=rejected,
         validation={name: score for name, score in validation.items() if score is not None},
         per_class=_per_class(known),
+        mistakes={who: found.mistakes for who, found in known.items() if found.mistakes},
+        test_samples=_samples(target),
         latency_by_operator={name: known[name].estimate.by_operator for name in competing},
         notes=notes,
     )
@@ -257,6 +264,14 @@ def _threads(estimate: Prediction) -> int:
 def _of_teacher(known: dict[str, Examined]) -> Floats | None:
     """What every drop of score is paired with: the teacher's hits, or other statistics, on test."""
     return known["teacher"].statistics if "teacher" in known else None
+
+
+def _samples(target: Target) -> dict[str, int]:
+    """Test samples by class index, where answers are classes."""
+    if target.task.mistakes is None or not target.splits:
+        return {}
+    classes, counts = np.unique(np.asarray(target.splits["test"].labels), return_counts=True)
+    return {str(index): int(count) for index, count in zip(classes, counts, strict=True)}
 
 
 def _per_class(known: dict[str, Examined]) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ from edgekd.external_data import copy_onnx, data_file
 from edgekd.formats.onnx_file import onnx_outputs
 from edgekd.preprocessing import Preprocessing, normalise, sample_inputs
 from edgekd.record import Record
-from edgekd.rendering.markdown import escape
+from edgekd.rendering.gfm import escape
 from edgekd.rendering.outline import Shipped, shipped_as
 from edgekd.rendering.text import BRACKETS, spoken
 from edgekd.results import Candidate

@@ -63,6 +63,15 @@ def per_class_recall(logits: Logits, labels: Labels) -> npt.NDArray[np.float64]:
     return np.asarray(np.divide(hits, samples, out=np.full(classes, np.nan), where=samples > 0))
 
 
+def mistakes(logits: Logits, labels: Labels) -> npt.NDArray[np.int64]:
+    """Rows of label, answer and how many samples, (pairs, 3), the most frequent first; a NaN answers nothing."""
+    answers = predicted(logits)
+    missed = (answers != labels) & (answers >= 0)
+    pairs, counts = np.unique(np.stack([labels[missed], answers[missed]], axis=1), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return np.asarray(np.column_stack([pairs[order], counts[order]]), np.int64)
+
+
 def agreement(student_logits: Logits, teacher_logits: Logits) -> float:
     """Share of n samples for which student and teacher predict the same class, 0..1."""
     return accuracy(student_logits, predicted(teacher_logits))
@@ -181,4 +190,5 @@ CLASSIFICATION = Task(
     doubt=doubt,
     check=check,
     per_class=per_class_recall,
+    mistakes=mistakes,
 )

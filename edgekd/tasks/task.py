@@ -35,6 +35,8 @@ class Task:
     mirrored: (truth, width) to the truth of images that are flipped left to right; None where a flip changes nothing.
     per_class: (outputs, truth) to a share per class (classes,); None where there are no classes.
     per_class_name: what that share is.
+    mistakes: (outputs, truth) to rows of truth, answer and how often, (pairs, 3), the most frequent first; None where
+        an answer is no class.
     every_output: whether all outputs of a model are scored, joined to one, or the first alone.
     """
 
@@ -56,6 +58,7 @@ class Task:
     mirrored: Callable[[Truth, int], Truth] | None = None
     per_class: Callable[[Outputs, Truth], Floats] | None = None
     per_class_name: str = "recall"
+    mistakes: Callable[[Outputs, Truth], npt.NDArray[np.int64]] | None = None
     further_outputs: tuple[str, ...] = ()
     every_output: bool = False
 

@@ -247,11 +247,13 @@ def test_the_end_of_a_run_says_words_places_and_levels_once(capsys: pytest.Captu
 
 
 def test_one_budget_is_one_budget(call, run_folder: Path) -> None:
-    assert "3 budgets on raspberry-pi-4" in call("gate", run_folder.name)[1]
+    said = call("gate", run_folder.name, "--allow-estimate")[1].splitlines()[-1]
+    assert said == "pass: 3 budgets, of which 1 only warns; on raspberry-pi-4"
     results = run_folder / "report" / "results.json"
     found = json.loads(results.read_text())
     results.write_text(json.dumps(found | {"budgets": found["budgets"][:1]}))
-    assert "inconclusive: 1 budget on raspberry-pi-4" in call("gate", run_folder.name)[1]
+    said = call("gate", run_folder.name, "--allow-estimate")[1].splitlines()[-1]
+    assert said == "pass: 1 budget; on raspberry-pi-4"
 
 
 def test_a_bench_may_take_as_long_as_it_is_told_to(call, monkeypatch: pytest.MonkeyPatch, onnx_model: Path) -> None:
@@ -268,3 +270,23 @@ def test_a_bench_may_take_as_long_as_it_is_told_to(call, monkeypatch: pytest.Mon
     assert (asked["min_seconds"], asked["max_seconds"]) == (60.0, 60.0)
     call("bench", onnx_model.name)
     assert (asked["min_seconds"], asked["max_seconds"]) == (2.0, 30.0)
+
+
+def test_two_runs_and_many_have_a_page_and_one_json_object(call, tmp_path: Path, run_folder: Path) -> None:
+    code, out, _ = call("report", "run", "run")
+    assert code == 0 and "run/report/between_runs.html" in out and "same" in out
+    code, out, _ = call("report", "run", "run", "--json", "--out", "here")
+    assert (
+        json.loads(out)["before"]["target"]
+        == json.loads((tmp_path / "here" / "between_runs.json").read_text())["before"]["target"]
+    )
+    code, out, _ = call("report", "--history", ".")
+    assert code == 0 and "history.html" in out and "here/between_runs.json" not in out
+    code, out, _ = call("report", "--history", ".", "--json")
+    assert [entry["run"] for entry in json.loads(out)["entries"]] == ["run/report/results.json"]
+
+
+@pytest.mark.parametrize("given", [(), ("run", "--history", "."), ("run", "--out", "x")])
+def test_what_a_report_is_of_must_be_clear(call, run_folder: Path, given: tuple[str, ...]) -> None:
+    code, out, err = call("report", *given)
+    assert (code, out) == (2, "") and err.count("\n") == 1

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from edgekd.emulation import fetch
+from edgekd.emulation.board import board_parts, find_board_files, install_board_files
 from edgekd.emulation.count import count
 from edgekd.emulation.kit import find_kit, install_kit, kit_parts
+from edgekd.emulation.libraries import NEEDED
 from edgekd.emulation.part import Origin, find_part, kit_folder, make_part
 from edgekd.emulation.qemu import Qemu, fetch_qemu, find_qemu
 from edgekd.emulation.runtime_library import fetch_library
@@ -19,7 +21,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with nothing in it, on a machine without QEMU, apt or compilers."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("edgekd.emulation.kit._SYSTEM_LIBRARIES", tmp_path / "usr/aarch64-linux-gnu/lib")
+    monkeypatch.setattr("edgekd.emulation.libraries._SYSTEM", tmp_path / "usr/aarch64-linux-gnu/lib")
     return tmp_path / "cache"
 
 
@@ -74,6 +76,27 @@ def test_without_anything_the_sentence_says_what_is_missing_and_how_to_fetch_it(
     assert not any(part.found for part in kit_parts("1.31.1"))
     with pytest.raises(PlaceLost, match="without apt"):
         install_kit("cortex-a76", "1.31.1")
+
+
+def test_a_board_needs_all_parts_and_neither_qemu_nor_the_plugin(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_board_files("1.31.1") is None and not any(part.found for part in board_parts("1.31.1"))
+    for name in NEEDED:
+        script(tmp_path / "usr/aarch64-linux-gnu/lib" / name)
+    library = tmp_path / "libonnxruntime.so"
+    library.write_text("code")
+    monkeypatch.setattr("edgekd.emulation.board.find_library", lambda version: library)
+    monkeypatch.setattr("edgekd.emulation.board.fetch_library", lambda version: library)
+    assert find_board_files("1.31.1") is None
+    script(tmp_path / "aarch64-linux-gnu-gcc", 'while [ "$1" != -o ]; do shift; done; : > "$2"')
+    install_board_files("1.31.1")
+    files = find_board_files("1.31.1")
+    assert files is not None and all(part.found for part in board_parts("1.31.1")) and find_qemu() is None
+    assert {path.name for path in files.iterdir()} == {*NEEDED, "benchmark", "libonnxruntime.so"}
+    assert (files / "libonnxruntime.so").read_text() == "code"
+    (files / "benchmark").write_text("changed")
+    assert find_board_files("1.31.1") is None
 
 
 @pytest.mark.parametrize("version", ["1.31", "latest", "1.31.1 --index-url x"])

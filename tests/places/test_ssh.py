@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from edgekd.errors import EdgekdError, PlaceLost, UsageError
-from edgekd.places import place, process
+from edgekd.places import compiled, place, process, programs
 from edgekd.places.ssh import parse_address
 from edgekd.places.timing import bench, compare
 
 pytestmark = pytest.mark.slow
 
 QUICK: dict[str, Any] = {"min_runs": 10, "min_seconds": 0.0}
-TOOLS = ("cat", "mkdir", "mktemp", "rm", "sh", "test")
+TOOLS = ("cat", "chmod", "df", "mkdir", "mktemp", "rm", "sh", "test", "uname")
 """All that a board must have besides Python."""
 Chain = Callable[..., Path]
 
@@ -196,13 +196,43 @@ def test_a_python_without_onnxruntime(sshd, matmul_chain: Chain, tmp_path: Path)
     )
 
 
-def test_no_python_at_all(sshd, matmul_chain: Chain) -> None:
-    board = sshd()
+@pytest.mark.skipif(os.uname().machine == "aarch64", reason="a program in C would be sent here")
+def test_without_python_or_its_packages_only_aarch64_will_do(sshd, matmul_chain: Chain, tmp_path: Path) -> None:
+    board, model = sshd(), matmul_chain("model", count=1)
+    other = f"; what does without Python is for aarch64 alone, and this is '{os.uname().machine}'"
     with pytest.raises(
-        UsageError, match=r"there is no 'python3' there; install Python 3\.10 or newer with onnxruntime"
+        UsageError, match=rf"there is no 'python3' there; install Python 3\.10 or newer with onnxruntime.*{other}"
     ):
-        bench(matmul_chain("model", count=1), on=board.place)
+        bench(model, on=board.place)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    bare = board.folder / "bin" / "python3"
+    bare.write_text(f'#!/bin/sh\nexec {tmp_path}/bare/bin/python "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(UsageError, match=rf"no onnxruntime and no numpy; .* python3 -m pip install .*{other}"):
+        bench(model, on=board.place)
     assert list(board.temporary.iterdir()) == []
+
+
+def test_a_board_without_python_is_timed_by_a_program_in_c(
+    sshd, matmul_chain: Chain, program: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """This machine plays a board that the program is built for."""
+    files = tmp_path / "files"
+    files.mkdir()
+    shutil.copy(program / "benchmark", files)
+    (files / "libonnxruntime.so").symlink_to(program / "real" / "libonnxruntime.so")
+    monkeypatch.setattr(programs, "ARCHITECTURE", os.uname().machine)
+    monkeypatch.setattr(programs, "find_board_files", lambda version: files)
+    monkeypatch.setattr(
+        compiled, "command", lambda folder: ["/usr/bin/env", f"LD_LIBRARY_PATH={folder}", f"{folder}/benchmark"]
+    )
+    board = sshd()
+    watching = when_samples_exist(board, board.cut)
+    found = bench(matmul_chain("model", count=1), on=board.place, min_runs=1, min_seconds=3.0)
+    watching.join()
+    assert found.environment["program"] == programs.COMPILED and found.environment["processes"] == 2
+    assert found.memory.import_kib < 40 * 1024  # a process with Python, numpy and the runtime takes more
+    assert list(board.temporary.iterdir()) == [] and running_on(board) == []
 
 
 def test_an_unknown_host_key(sshd, matmul_chain: Chain) -> None:

@@ -202,7 +202,9 @@ def test_a_comparison_ends_once_the_candidate_is_surely_slower(
     matmul_chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, programs = timing.run_program, []
-    monkeypatch.setattr(timing, "run_program", lambda place, spec: programs.append(spec) or run(place, spec))
+    monkeypatch.setattr(
+        timing, "run_program", lambda place, spec, send: programs.append(spec) or run(place, spec, send)
+    )
     light, heavy = matmul_chain("light", count=1), matmul_chain("heavy", count=12)
     assert compare(light, heavy, min_seconds=0.4, hopeless=1.1).value > 1.1
     assert len(programs) == 4

@@ -84,6 +84,13 @@ def test_a_manifest_with_values_of_other_kinds_is_refused(tmp_path: Path, change
     assert "is no mapping" in refused(artifact)
 
 
+@pytest.mark.parametrize("target", ["../../etc/board.yaml", "/tmp/x.yml", "a b", "", "pi\n::error::"])
+def test_a_target_that_is_no_devices_name_is_refused(tmp_path: Path, target: str) -> None:
+    run = runs["write_run"](tmp_path / "run", runs["sample_report"](target=target), extra=0)
+    assert "no device's name" in refused(run)
+    assert "no device's name" in refused(run / "artifact")
+
+
 def test_what_is_nothing_of_these_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere")
     assert "holds no report/results.json" in refused(tmp_path)

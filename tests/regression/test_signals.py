@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.figures import Counted, Figures, Number, Word
 from edgekd.regression.signals import SIGNALS, compare, different_operators, facts_of_file, facts_of_records
 
+NAN, INFINITY = float("nan"), float("inf")
+
 
 def exact(value: float, unit: str = "KiB", word: Word = "measured") -> Number:
     return Number(value=value, low=value, high=value, unit=unit, word=word, place="file")
@@ -94,6 +96,13 @@ def test_something_from_nothing_has_no_ratio() -> None:
     found = compare("macs", exact(0.0), exact(5.0))
     assert (found.change, found.verdict) == (None, "regression")
     assert compare("macs", exact(0.0), exact(0.0)).verdict == "pass"
+
+
+@pytest.mark.parametrize(("before", "now"), [(NAN, 1.0), (1.0, NAN), (1.0, INFINITY), (1.0, -INFINITY)])
+@pytest.mark.parametrize("metric", ["size", "score", "operators"])
+def test_what_is_not_finite_decides_nothing(metric: str, before: float, now: float) -> None:
+    found = compare(metric, exact(before), exact(now))
+    assert found.verdict == "inconclusive" and "not a finite number" in found.reason
 
 
 def test_operators_that_differ_are_named_the_largest_change_first() -> None:

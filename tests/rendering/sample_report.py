@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 
 from edgekd.figures import Bench, Figures, Latency, Memory, Number
-from edgekd.results import BudgetOutcome, Candidate, Curve, Distillation, Parity, Report, SessionTrial, SourceModel
+from edgekd.results import (
+    BudgetOutcome,
+    Candidate,
+    ConfusedPair,
+    Confusion,
+    Curve,
+    DeviceEstimate,
+    Distillation,
+    Parity,
+    Report,
+    SessionTrial,
+    SourceModel,
+)
 
 quantization = runpy.run_path(str(Path(__file__).parent / "sample_quantization.py"))
 judgements = runpy.run_path(str(Path(__file__).parent / "sample_judgement.py"))
@@ -120,6 +132,9 @@ def sample_report(**changes: Any) -> Report:
             name: {"teacher": 0.90 + 0.007 * i, "shipped": 0.90 + 0.007 * i + (-0.021, 0.004, -0.008)[i % 3]}
             for i, name in enumerate(CLASSES)
         },
+        "confusion": confusion(),
+        "devices": devices(),
+        "finished": "2026-03-01T12:00:00+00:00",
         "latency_by_operator": {
             "QLinearConv": 15.1,
             "QLinearAdd": 2.2,
@@ -155,11 +170,42 @@ def hostile_report() -> Report:
         ladder=tuple(step.model_copy(update={"reason": HOSTILE}) for step in report.ladder),
         parity=(Parity(output=HOSTILE, max_abs=0.0, cosine=1.0, sqnr_db=99.0),),
         per_class={HOSTILE: {"teacher": 0.9, "shipped": 0.8}},
+        confusion=Confusion(
+            samples={HOSTILE: 10, f"b{HOSTILE}": 10},
+            pairs=(ConfusedPair(truth=HOSTILE, answer=f"b{HOSTILE}", shipped=2, teacher=1),),
+        ),
+        devices=tuple(one.model_copy(update={"target": f"{i}{HOSTILE}"}) for i, one in enumerate(report.devices)),
+        finished=HOSTILE,
         latency_by_operator={HOSTILE: 1.0},
         artifact={HOSTILE: HOSTILE},
         fallbacks=(HOSTILE,),
         warnings=(HOSTILE,),
         unknown=(HOSTILE,),
+    )
+
+
+def confusion() -> Confusion:
+    """Cats and dogs, trucks and automobiles; nobody takes a frog for anything else."""
+    pairs = (("cat", "dog", 31, 28), ("dog", "cat", 27, 29), ("truck", "automobile", 14, 9), ("bird", "deer", 9, 4))
+    return Confusion(
+        samples=dict.fromkeys(CLASSES, 1000),
+        pairs=tuple(ConfusedPair(truth=a, answer=b, shipped=n, teacher=t) for a, b, n, t in pairs),
+    )
+
+
+def devices() -> tuple[DeviceEstimate, ...]:
+    """Three devices that lie far apart, the target among them, and one that cannot be estimated."""
+    known = (("raspberry-pi-zero-2-w", 61.0), (TARGET, 19.4), ("dimensity-9300", 1.9))
+    return (
+        *(
+            DeviceEstimate(
+                target=name,
+                latency_ms=estimated(ms, "ms", 0.35).model_copy(update={"place": name}),
+                peak_memory_kib=estimated(51_240, "KiB", 0.2).model_copy(update={"place": name}),
+            )
+            for name, ms in known
+        ),
+        DeviceEstimate(target="jetson-nano", error="the profile has no rates for int8"),
     )
 
 
@@ -251,7 +297,16 @@ def bench() -> Bench:
         first_ms=6.9,
         memory=Memory(import_kib=64_120, load_kib=71_300, first_kib=73_980, steady_kib=74_004),
         samples_ms=tuple(float(s) for s in samples.round(4)),
-        environment={"governor": None, "load": 0.4},
+        environment={
+            "governor": None,
+            "load": 0.4,
+            "runs": 600,
+            "conditions": [
+                {"load": 0.4, "clock_mhz": 1800.0, "temperature_c": 52.0},
+                {"load": 0.6, "clock_mhz": 1800.0, "temperature_c": 71.0},
+                {"load": 0.9, "clock_mhz": 1500.0, "temperature_c": 81.0, "throttled": 4.0},
+            ],
+        },
         disturbed=("1 % of the runs were slower than twice the median.",),
     )
 

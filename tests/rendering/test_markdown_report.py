@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgekd.figures import Counted
-from edgekd.rendering.markdown import budget_table, escape, render_markdown
+from edgekd.rendering.gfm import escape
+from edgekd.rendering.markdown import budget_table, render_markdown
 from edgekd.rendering.outline import session_words
 from edgekd.rendering.text import MISSING, figure
 from edgekd.results import Report
@@ -43,11 +44,6 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "Side by side",
         "What was tried",
         "How it is run",
-        "How int8 was made",
-        "The ladder",
-        "What int8 costs on the target",
-        "Where int8_static breaks off",
-        "Noise by layer, int8_static",
         "Export against the trained module",
         "What the teacher was worth",
         "Seeds, accuracy on test",
@@ -56,8 +52,16 @@ def test_sections_come_in_the_order_of_interest() -> None:
         "How like the teacher",
         "Similarity of features",
         "Recall by class",
+        "Most frequent mistakes",
+        "How int8 was made",
+        "The ladder",
+        "What int8 costs on the target",
+        "Where int8_static breaks off",
+        "Noise by layer, int8_static",
         "Where the time goes",
         "Shipped model timed on host, onnxruntime 1.31.0",
+        "Other devices",
+        "The shipped file on every device",
         "Environment",
         "Reproduce",
         "What is not known",

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from edgekd.figures import Number, Word
-from edgekd.rendering import plots
+from edgekd.rendering import plots, time_plots
+from edgekd.rendering.class_plots import class_plot, confusion_plot
 from edgekd.rendering.judgement_plots import judgement_plots
 from edgekd.rendering.outline import most_changed, recalls
+from edgekd.rendering.quantization_plots import noise_plot
 from edgekd.rendering.svg.bars import Bar, bars
 from edgekd.rendering.svg.curves import training_curves
 from edgekd.rendering.svg.drawing import Scale, fit, span, tag, text_width, ticks
@@ -27,13 +29,14 @@ sample = runpy.run_path(str(Path(__file__).parent / "sample_report.py"))
 
 def all_plots(report: Report) -> list[plots.Plot]:
     made = [
-        *plots.comparison_plots(report),
+        *plots.waterfall_plots(report),
         plots.pareto_plot(report),
         plots.training_plot(report),
-        plots.class_plot(report),
-        plots.operator_plot(report),
-        plots.histogram_plot(report),
-        plots.memory_plot(report),
+        class_plot(report),
+        confusion_plot(report),
+        noise_plot(report),
+        *time_plots.resource_plots(report),
+        time_plots.devices_plot(report),
         *judgement_plots(report),
     ]
     return [plot for plot in made if plot is not None]
@@ -47,7 +50,7 @@ def texts(drawing: Markup, style: str) -> list[str]:
 @pytest.mark.parametrize("build", ["sample_report", "hostile_report"])
 def test_every_plot_is_well_formed_and_its_axes_have_units(build: str) -> None:
     drawn = all_plots(sample[build]())
-    assert len(drawn) == 14
+    assert len(drawn) == 18
     for plot in drawn:
         root = ElementTree.fromstring(str(plot.drawing))
         assert root.get("viewBox")
@@ -55,8 +58,8 @@ def test_every_plot_is_well_formed_and_its_axes_have_units(build: str) -> None:
         labels = texts(plot.drawing, "label")
         assert labels
         for label in labels:
-            assert re.search(r"\((?:ms|s|%|KiB|MiB|steps|count|points)\)$", label), label
-        assert len(texts(plot.drawing, "tick")) >= 3
+            assert re.search(r"\((?:ms|s|%|dB|KiB|MiB|steps|count|points)\)$", label), label
+        assert len(texts(plot.drawing, "tick")) >= 3 or plot.title == "Confusion"
         assert all(len(e.text or "") < 120 for e in root.iter("text"))
 
 
@@ -69,6 +72,9 @@ def test_a_report_without_data_has_no_empty_plots() -> None:
             "judgement": None,
             "per_class": {},
             "latency_by_operator": {},
+            "files": (),
+            "confusion": None,
+            "devices": (),
         }
     )
     assert all_plots(bare) == []
@@ -240,7 +246,7 @@ def test_of_many_classes_the_most_changed_are_shown() -> None:
     }
     shown = most_changed(recalls(many))
     assert [r.name for r in shown] == [f"c{i}" for i in range(30, 16, -1)] + ["up"]
-    plot = plots.class_plot(sample["sample_report"]().model_copy(update={"per_class": many}))
+    plot = class_plot(sample["sample_report"]().model_copy(update={"per_class": many}))
     assert plot is not None and "Shown are the 15 of 32 classes" in plot.caption
 
 

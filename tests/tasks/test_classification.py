@@ -17,6 +17,7 @@ from edgekd.tasks.classification import (
     chance,
     correct,
     expected_calibration_error,
+    mistakes,
     near_chance,
     per_class_recall,
     top5,
@@ -132,3 +133,12 @@ def test_what_is_no_classifier(shape: tuple[int, ...], labels: np.ndarray | None
 
 def test_the_teachers_word_is_its_predicted_class() -> None:
     assert CLASSIFICATION.truth_of(np.array([[0.1, 0.9], [3.0, -1.0]])).tolist() == [1, 0]
+
+
+def test_mistakes_are_counted_the_most_frequent_first() -> None:
+    answers = [1, 1, 0, 2, 2, 1, 0]
+    labels = np.array([0, 0, 0, 1, 1, 1, 2])
+    logits = np.eye(3, dtype=np.float32)[answers]
+    logits[-1] = np.nan  # answers nothing
+    assert mistakes(logits, labels).tolist() == [[0, 1, 2], [1, 2, 2]]
+    assert mistakes(logits[2:3], labels[2:3]).shape == (0, 3)

@@ -1,4 +1,4 @@
-"""Horizontal bars with their intervals: sizes, latencies, memory, time by operator."""
+"""Horizontal bars with their intervals, from zero or, as steps of a waterfall, from where the last one ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ROW, BAR = 36.0, 12.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One row. `text` is the value as written beside the name; `kind` is the class that colours it."""
+    """One row from `start` to `value`. `text` stands beside the name; `kind` is the class that colours it."""
 
     name: str
     value: float
@@ -23,6 +23,7 @@ class Bar:
     kind: str = "plain"
     low: float | None = None
     high: float | None = None
+    start: float = 0.0
 
 
 def bar_of(name: str, number: Number, text: str, *, kind: str, divisor: float = 1.0) -> Bar:
@@ -32,8 +33,8 @@ def bar_of(name: str, number: Number, text: str, *, kind: str, divisor: float = 
 
 
 def bars(title: str, rows: Sequence[Bar], *, label: str) -> Markup:
-    """Draw bars from zero; `label` names the axis and its unit. An estimate is outlined, anything else is filled."""
-    top = max(bar.high if bar.high is not None else bar.value for bar in rows)
+    """Draw bars; `label` names the axis and its unit. An estimate is outlined, anything else is filled."""
+    top = max(end for bar in rows for end in (bar.start, bar.value, bar.high) if end is not None)
     scale = Scale(0.0, (top or 1.0) * 1.04, 4.0, WIDTH - RIGHT)
     bottom = TOP + ROW * len(rows)
     said = "; ".join(f"{clean(bar.name)}: {bar.text}" for bar in rows)
@@ -47,13 +48,13 @@ def bars(title: str, rows: Sequence[Bar], *, label: str) -> Markup:
 
 
 def _row(bar: Bar, scale: Scale, y: float) -> Markup:
-    width = max(1.0, scale(bar.value) - scale.start)
+    left, right = sorted((scale(bar.start), scale(bar.value)))
     style = f"bar {bar.kind} {bar.word}"
     room = scale.end - scale.start - text_width(bar.text)
     parts = [
         tag("text", fit(bar.name, room), x=scale.start, y=y + 11, class_="name"),
         tag("text", bar.text, x=scale.end, y=y + 11, text_anchor="end", class_="value"),
-        tag("rect", x=scale.start, y=y + 17, width=width, height=BAR, rx=2, class_=style),
+        tag("rect", x=left, y=y + 17, width=max(1.0, right - left), height=BAR, rx=2, class_=style),
     ]
     if bar.low is not None and bar.high is not None and bar.low < bar.high:
         middle = y + 17 + BAR / 2

@@ -11,19 +11,19 @@ from edgekd.rendering.text import clean
 ROW, NAMES = 21.0, 118.0
 
 
-def recall_by_class(rows: Sequence[ClassRecall], name: str = "recall") -> Markup:
+def recall_by_class(rows: Sequence[ClassRecall], name: str = "recall", *, said: str = "teacher to shipped") -> Markup:
     """Draw one row per class: a ring for the teacher, a dot for what shipped; "" without classes."""
     if not rows:
         return Markup("")
     low, high = span([100 * value for row in rows for value in (row.teacher, row.shipped)])
     x = Scale(max(0.0, low), min(high, 100.5), NAMES, WIDTH - RIGHT)
     bottom = TOP + ROW * len(rows)
-    said = "; ".join(
+    changes = "; ".join(
         f"{clean(row.name, longest=30)} {100 * row.teacher:.1f} to {100 * row.shipped:.1f} %" for row in rows
     )
     return drawing(
-        f"{name.capitalize()} by class, teacher to shipped",
-        said,
+        f"{name.capitalize()} by class, {said}",
+        changes,
         x_axis(x, f"{name} (%)", top=TOP, bottom=bottom),
         *(_row(row, x, TOP + ROW * (index + 0.5)) for index, row in enumerate(rows)),
         height=bottom + AXIS_HEIGHT,
