@@ -30,6 +30,7 @@ __all__ = [
     "report",
     "report_between",
     "report_history",
+    "try_in_browser",
     "verify",
 ]
 

@@ -4,6 +4,7 @@ Whatever needs torch is imported inside the function, so that `pip install edgek
 verify, report and inspect.
 """
 
+import contextlib
 import importlib.util
 import logging
 import shlex
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.browser.trial import try_artifact
 from edgekd.command_line import option_words
 from edgekd.device import HOST, DeviceProfile, list_own_profiles, list_profiles, resolve
 from edgekd.doctor import Diagnosis, diagnose
@@ -299,8 +301,25 @@ def inspect(file: str | Path) -> Inspection:
 
 def verify(artifact: str | Path) -> Verification:
     """Check the hashes and parity vectors of an artifact, or of a run's artifact."""
-    inside = Path(artifact) / "artifact"
-    return verify_artifact(inside if inside.is_dir() else artifact)
+    return verify_artifact(_artifact_of(artifact))
+
+
+def try_in_browser(
+    artifact: str | Path, *, port: int = 0, install: bool = False
+) -> contextlib.AbstractContextManager[str]:
+    """Verify an artifact, or a run's, and return a server, on this computer alone, of a page that runs it.
+
+        with edgekd.try_in_browser("runs/demo") as address: ...
+
+    Args:
+        port: on 127.0.0.1; 0 for a free one.
+        install: fetch ONNX Runtime for browsers by npm, where it is not there.
+
+    Raises:
+        UsageError: the artifact is too large for a browser.
+        PlaceLost: the runtime for browsers is not there, or cannot be fetched.
+    """
+    return try_artifact(_artifact_of(artifact), port=port, install=install)
 
 
 def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> Diagnosis:
@@ -315,6 +334,12 @@ def require_torch() -> None:
         raise UsageError(
             "Compressing needs torch and friends, which are not installed; run: pip install 'edgekd[compress]'"
         )
+
+
+def _artifact_of(path: str | Path) -> Path:
+    """The artifact that is meant by itself or by its run folder."""
+    inside = Path(path) / "artifact"
+    return inside if inside.is_dir() else Path(path)
 
 
 def _onnx_of(path: Path) -> Path:

@@ -201,7 +201,10 @@ def _by_value(budget: Budget, actual: Number, within: float) -> tuple[Verdict, s
 def _over(budget: Budget, value: float) -> str:
     if budget.metric == "drop":
         return f"over the limit by {100 * (value - budget.limit):.2g} points"
-    return f"over the limit by {100 * (value / budget.limit - 1):.2g} %" if budget.limit else "over the limit"
+    if not budget.limit:
+        return "over the limit"
+    by = 100 * (value / budget.limit - 1)
+    return f"over the limit by {f'{by:,.0f}' if by >= 100 else f'{by:.2g}'} %"
 
 
 def _actual(metric: Metric, shipped: Figures, teacher: Figures | None, load_ms: Number | None) -> Number | None:

@@ -1,12 +1,8 @@
-"""Packages of Node.js that tests drive a browser with, fetched once by npm into the user's cache.
-
-Run by itself it fetches them and prints the folder.
-"""
+"""Packages of Node.js that tests drive a browser with, fetched once by npm into the user's cache."""
 
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +62,3 @@ def _cannot(reason: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(f"not tested in a browser, in CI: {reason}")
     pytest.skip(f"not tested in a browser: {reason}")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{node_tools()}\n")

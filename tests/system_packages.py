@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-PROGRAMS = {"chromium": "chromium", "sshd": "openssh-server", "ssh": "openssh-client"}
+PROGRAMS = {"chromium": "chromium", "npm": "npm", "sshd": "openssh-server", "ssh": "openssh-client"}
 """Program to the Debian package that brings it."""
 
 

@@ -222,6 +222,12 @@ def test_every_metric_looks_at_its_own_figure() -> None:
     assert [o.verdict for o in unknown] == ["inconclusive"] * 5
 
 
+@pytest.mark.parametrize(("value", "said"), [(1.004, "0.4 %"), (1.995, "99 %"), (2.0, "100 %"), (57.3, "5,630 %")])
+def test_how_far_over_the_limit_is_said_in_plain_figures(value: float, said: str) -> None:
+    [outcome] = judge([parse_budget("size=1KiB")], Figures(size_kib=value), None, target=TARGET)
+    assert outcome.reason == f"over the limit by {said}"
+
+
 def test_a_drop_on_the_limit_passes_in_spite_of_binary_fractions() -> None:
     assert 0.93 - 0.92 > 0.01
     [outcome] = judge([parse_budget("drop=1%")], Figures(score=score(0.92)), Figures(score=score(0.93)), target=TARGET)

@@ -57,6 +57,17 @@ def test_the_light_commands_work_without_torch(installed: Path, finished_run: Pa
         assert done.returncode == 0, (arguments, done.stderr)
 
 
+def test_the_page_ships_and_its_runtime_is_fetched_only_when_asked_for(
+    installed: Path, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from edgekd.browser.trial import _page_files; print(*_page_files())"
+    shipped = subprocess.run([str(installed / "python"), "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert {"index.html", "style.css", "page.js", "resize.js"} <= set(shipped.stdout.split())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    done = call(installed, "try", finished_run, "--no-open", cwd=tmp_path)
+    assert done.returncode == 4 and "--install" in done.stderr
+
+
 def test_recipes_ship_and_compressing_says_what_to_install(installed: Path, finished_run: Path, tmp_path: Path) -> None:
     model = finished_run / "artifact" / "model.onnx"
     planned = call(installed, "compress", model, "--recipe", "no-data", "--dry-run", cwd=tmp_path)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from edgekd.emulation.board import command
 from edgekd.emulation.inputs import Array, input_specs, made_up, told
 from edgekd.errors import EdgekdError
 from edgekd.formats.onnx_file import read_onnx
-from edgekd.places.place import Finished, Place
+from edgekd.places.place import Place, run_small
 from edgekd.places.process import Send
 from edgekd.runtimes import in_one_line
 
 ARCHITECTURE = "aarch64"
-_SECONDS = 60.0
 _MARK = "edgekd: file "
 _TELL = (
     f'tell() {{ echo "{_MARK}$1"; shift; "$@"; echo; }}; '
@@ -37,7 +35,7 @@ def version_sent() -> str:
 def facts_of(place: Place) -> dict[str, Any]:
     """Return what a place without Python says of itself, as `machine_facts` does, and the space left on its disk."""
     beside = place.put(Path(machine_facts.__file__))
-    said = _run(place, ["sh", "-c", _TELL, "sh", beside]).stdout.decode(errors="replace")
+    said = run_small(place, ["sh", "-c", _TELL, "sh", beside]).stdout.decode(errors="replace")
     parts = (part.partition("\n") for part in f"\n{said}".split(f"\n{_MARK}")[1:])
     files = {name: text.strip() for name, _, text in parts}
     facts = machine_facts.facts_without_python(files, files.get("architecture", ""))
@@ -48,7 +46,7 @@ def facts_of(place: Place) -> dict[str, Any]:
 
 def conditions_of(place: Place, files: Path) -> dict[str, float]:
     """Return the present state of a place, as the program there tells it. Raises EdgekdError where it does not run."""
-    done = _run(place, command(place.put(files)))
+    done = run_small(place, command(place.put(files)))
     if done.code:
         said = in_one_line(done.stderr.strip().rpartition("\n")[2])
         raise EdgekdError(
@@ -95,10 +93,3 @@ def _fed(path: Path, spec: dict[str, Any]) -> Sequence[Array]:
         return made_up(path, specs, spec["seed"])
     given = np.load(spec["inputs"], allow_pickle=False)
     return [given.astype(one.dtype) for one in specs]
-
-
-def _run(place: Place, words: Sequence[str]) -> Finished:
-    try:
-        return place.run(words, _SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise EdgekdError(f"{place.name}: a small program did not end there in {_SECONDS:.0f} s.") from error

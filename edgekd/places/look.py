@@ -1,7 +1,6 @@
 """What a place is, has and does right now, without timing anything there."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import Any
 
 from edgekd import runtime_ceilings
 from edgekd.emulation.board import find_board_files
-from edgekd.errors import EdgekdError, UsageError
+from edgekd.errors import UsageError
 from edgekd.places.compiled import ARCHITECTURE, conditions_of, facts_of, version_sent
 from edgekd.places.host import open_host
-from edgekd.places.place import Place, persistently
+from edgekd.places.place import Place, persistently, run_small
 from edgekd.places.process import PROGRAM
 from edgekd.places.programs import check_architecture, lacking, python_is_named
 from edgekd.places.table import open_place
 
 _CONDITIONS = "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['conditions']()))"
-_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,5 @@ def _ceilings(place: Place) -> tuple[int, int]:
 
 def _said(place: Place, words: Sequence[str]) -> dict[str, Any]:
     """What a program there prints as JSON; nothing where it fails."""
-    try:
-        done = place.run([*place.python, *words], _SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise EdgekdError(f"{place.name}: a small program did not end there in {_SECONDS:.0f} s.") from error
+    done = run_small(place, [*place.python, *words])
     return dict(json.loads(done.stdout)) if done.code == 0 else {}

@@ -1,13 +1,14 @@
 """What a place is: a machine that takes files, runs commands, gives files back, and says what it is."""
 
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgekd.errors import PlaceLost
+from edgekd.errors import EdgekdError, PlaceLost
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +17,9 @@ BACK_OFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 FULL = ("No space left on device", "Disk quota exceeded", "File too large", "File size limit exceeded")
 """How systems and shells say that a file could not grow."""
+
+SMALL = 120.0
+"""Seconds that a program may take there that only looks."""
 
 Result = TypeVar("Result")
 
@@ -55,6 +59,14 @@ class Place:
     fetch: Callable[[str], bytes | None]
     remove: Callable[[str], None]
     resume: Callable[[], None]
+
+
+def run_small(place: Place, words: Sequence[str]) -> Finished:
+    """Run a command there that only looks. Raises EdgekdError where it does not end."""
+    try:
+        return place.run(words, SMALL)
+    except subprocess.TimeoutExpired as error:
+        raise EdgekdError(f"{place.name}: a small program did not end there in {SMALL:.0f} s.") from error
 
 
 def disk_full(words: str) -> bool:

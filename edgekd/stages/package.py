@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
+from edgekd.data.image import Fit, fit_image
 from edgekd.data.split import open_split
 from edgekd.external_data import copy_onnx, data_file
 from edgekd.formats.onnx_file import onnx_outputs
@@ -82,6 +84,8 @@ def package(
     if classes:
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     outputs = _write_parity(folder, chosen, _parity_inputs(preprocessing, data))
+    if _is_of_images(preprocessing):
+        _write_parity_image(folder, preprocessing)
     if _detects(outputs):
         (folder / "postprocess.json").write_text(json.dumps(POSTPROCESSING, indent=1) + "\n")
     beside = data_file(folder / "model.onnx")
@@ -118,6 +122,14 @@ def _write_parity(folder: Path, chosen: Candidate, inputs: npt.NDArray[Any]) -> 
     return {name: output.shape[1:] for name, output in outputs.items()}
 
 
+def _write_parity_image(folder: Path, how: Preprocessing) -> None:
+    """Write a made-up image, larger than the model's and of other proportions, and the model input it becomes."""
+    (height, width), rng = how.shape[1:], np.random.default_rng(0)
+    image = rng.integers(0, 256, (height + height // 2, 2 * width + 3, 3), np.uint8)
+    fitted = fit_image(Image.fromarray(image), Fit(height, width, how.shape[0], how.resize, how.crop))
+    np.savez(folder / "parity" / "image.npz", image=image, input=normalise(fitted[None], how)[0])
+
+
 def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArray[Any]:
     if data is not None:
         return normalise(np.asarray(open_split(data, "test").inputs[:PARITY_VECTORS]), preprocessing)
@@ -126,6 +138,10 @@ def _parity_inputs(preprocessing: Preprocessing, data: Path | None) -> npt.NDArr
 
 def _detects(outputs: dict[str, tuple[int, ...]]) -> bool:
     return tuple(outputs) == (DETECTION.output, *DETECTION.further_outputs)
+
+
+def _is_of_images(how: Preprocessing) -> bool:
+    return not how.identity and how.channels in (1, 3)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -193,7 +209,7 @@ def _readme(
         "postprocessing": POSTPROCESSING,
         "sample_shape": how.shape if how.identity else (how.height, how.width, how.channels),
         "sound": how.identity and how.sample_rate is not None,
-        "images": not how.identity and how.channels in (1, 3),
+        "images": _is_of_images(how),
         "source": _source(how),
         "box": _box(how),
     }

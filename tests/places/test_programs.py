@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgekd.errors import EdgekdError, UsageError
-from edgekd.places import programs
+from edgekd.places import look, programs
 from edgekd.places.compiled import facts_of
 from edgekd.places.place import Finished, Place
 from edgekd.places.process import in_python
@@ -120,3 +121,24 @@ def test_where_nothing_is_built_both_ways_are_said(place, monkeypatch: pytest.Mo
 def test_a_disk_without_room_is_refused_before_anything_is_sent(place, here: Path) -> None:
     with pytest.raises(EdgekdError, match="3 MiB must be sent there, and its disk has 2 left"):
         program_for(place(left=3 * 1024 - 1), "onnxruntime")
+
+
+@pytest.mark.parametrize(("architecture", "compiled"), [("aarch64", True), ("x86_64", False)])
+def test_a_look_at_a_python_that_lacks_something(
+    place, monkeypatch: pytest.MonkeyPatch, architecture: str, compiled: bool
+) -> None:
+    monkeypatch.setattr(
+        look, "open_place", lambda text: nullcontext(place(versions={"onnxruntime": None}, architecture=architecture))
+    )
+    monkeypatch.setattr(look, "find_board_files", lambda version: None)
+    seen = look.look_at("board")
+    assert seen.compiled is compiled and seen.facts["python"] == "3.11.2" and (seen.max_opset, seen.max_ir) == (0, 0)
+
+
+def test_a_look_where_nothing_can_be_run(place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "open_place", lambda text: nullcontext(place(architecture="armv7l")))
+    with pytest.raises(UsageError, match=f"^{NO_PYTHON}; .*this is 'armv7l'"):
+        look.look_at("board")
+    monkeypatch.setattr(look, "open_place", lambda text: nullcontext(place(python="/opt/python")))
+    with pytest.raises(UsageError, match=f"^{NO_PYTHON}$"):
+        look.look_at("board")

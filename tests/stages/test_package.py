@@ -105,6 +105,21 @@ def test_the_program_predicts_what_the_pipeline_does(tmp_path: Path, how: Prepro
     assert run_program(artifact, tmp_path / "photo.png") == CLASSES[int(logits.argmax())]
 
 
+@pytest.mark.parametrize("how", [images(height=40), images(crop=0.7, resize="bicubic", channels=1)], ids=["", "crop"])
+def test_the_image_beside_the_vectors_tells_whether_a_program_prepares_images_rightly(
+    tmp_path: Path, how: Preprocessing
+) -> None:
+    artifact = make_artifact(tmp_path, how)
+    with np.load(artifact / "parity" / "image.npz") as parity:
+        image, ready = parity["image"], parity["input"]
+    assert image.dtype == np.uint8 and image.shape[0] > (how.height or 0) and image.shape[1] > (how.width or 0)
+    assert ready.dtype == np.float32 and ready.shape == how.shape
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    logits = predict_all(artifact / "model.onnx", [ready[None]])[0]
+    assert run_program(artifact, tmp_path / "photo.png") == CLASSES[int(logits.argmax())]
+    assert verify(artifact).vectors == 8
+
+
 @pytest.mark.parametrize(
     "how", [Preprocessing(identity=True, input_shape=(6, 2)), images(channels=4, mean=(0.5,) * 4, std=(0.25,) * 4)]
 )
@@ -116,6 +131,7 @@ def test_inputs_that_are_no_image_files_come_as_arrays(tmp_path: Path, how: Prep
     expected = predict_all(artifact / "model.onnx", [normalise(sample[None], how)])[0]
     said = np.array(run_program(artifact, tmp_path / "sample.npy").strip("[]").split(), float)
     assert said == pytest.approx(expected[0], rel=1e-4)
+    assert not (artifact / "parity" / "image.npz").exists()
     readme = (artifact / "README.md").read_text()
     assert f"of shape {shape}" in readme
     assert "<b>" not in readme

@@ -15,6 +15,8 @@
 
 #include "result.h"
 
+enum { WINDOW = 5 }; /* runs whose median tells whether it is steady */
+
 static int64_t nanoseconds(clockid_t clock)
 {
     struct timespec now;

@@ -6,7 +6,7 @@
 #include "machine.h"
 #include "runtime.h"
 
-enum { MODELS = 8, KEPT_SAMPLES = 5000, WINDOW = 5 };
+enum { MODELS = 8, KEPT_SAMPLES = 5000 };
 static const char *const stages[] = {"import", "load", "first", "steady", "done"};
 enum { IMPORT, LOAD, FIRST, STEADY, DONE };
 
