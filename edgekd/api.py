@@ -18,14 +18,14 @@ from edgekd.progress import Listener, silent
 if TYPE_CHECKING:
     from edgekd.calibration.board import Calibrated
     from edgekd.device import DeviceProfile
-    from edgekd.doctor import Diagnosis
+    from edgekd.diagnosis import Diagnosis
     from edgekd.gate_result import GateResult
     from edgekd.inspect_file import Inspection
     from edgekd.latency import Predictions
     from edgekd.latency.operator_costs import OperatorCosts
     from edgekd.places.bench_file import BenchResult, BenchTable
     from edgekd.results import Report
-    from edgekd.verify import Verification
+    from edgekd.verification import Verification
 
 
 def bench(
@@ -131,8 +131,8 @@ def gate(
     junit: str | Path | None = None,
 ) -> "GateResult":
     """Judge a run, artifact or ONNX file by budgets and against a baseline; limits given replace the run's own of the
-    same metric. The keywords are those of `edgekd.gate.gate`, which says what each does and raises."""
-    from edgekd.gate import gate as gate_run
+    same metric. The keywords are those of `edgekd.gatekeeper.gate`, which says what each does and raises."""
+    from edgekd.gatekeeper import gate as gate_run
 
     return gate_run(
         Path(run),
@@ -200,7 +200,7 @@ def inspect(file: str | Path) -> "Inspection":
 
 def verify(artifact: str | Path) -> "Verification":
     """Check the hashes and parity vectors of an artifact, or of a run's artifact."""
-    from edgekd.verify import verify as verify_artifact
+    from edgekd.verification import verify as verify_artifact
 
     return verify_artifact(_artifact_of(artifact))
 
@@ -228,7 +228,7 @@ def try_in_browser(
 def doctor(*, target: str | None = None, on: str = "host", install: bool = False) -> "Diagnosis":
     """Say what a place has and lacks, this machine by default; with `install`, fetch what an emulated core needs, or a
     board without Python."""
-    from edgekd.doctor import diagnose
+    from edgekd.diagnosis import diagnose
 
     return diagnose(target, on=on, install=install)
 

@@ -1,5 +1,6 @@
 """The public functions take the keywords of the command line."""
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_only_onnx_is_timed_and_predicted_and_the_way_there_is_said(tmp_path: Pa
 
 def test_a_run_is_verified_by_its_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path | str] = []
-    monkeypatch.setattr("edgekd.verify.verify", asked.append)
+    monkeypatch.setattr("edgekd.verification.verify", asked.append)
     (tmp_path / "run" / "artifact").mkdir(parents=True)
     verify(tmp_path / "run")
     verify(tmp_path / "run" / "artifact")
@@ -70,3 +71,9 @@ def test_a_run_is_verified_by_its_artifact(tmp_path: Path, monkeypatch: pytest.M
 def test_a_library_says_nothing_unasked() -> None:
     assert edgekd.compress
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("edgekd").handlers)
+
+
+@pytest.mark.parametrize("name", edgekd.__all__)
+def test_no_module_takes_the_place_of_a_public_function(name: str) -> None:
+    """Importing `edgekd.NAME` would set the attribute of that name to the module."""
+    assert importlib.util.find_spec(f"edgekd.{name}") is None

@@ -27,7 +27,7 @@ from edgekd.formats.onnx_file import read_onnx
 from edgekd.onnx_graph import run_graph
 from edgekd.schemes.quantizer import prepare
 from edgekd.schemes.table import SCHEMES
-from edgekd.verify import verify
+from edgekd.verification import verify
 from edgekd.workspace import file_sha256
 
 LIMIT = 70_000

@@ -15,7 +15,7 @@ from torch import nn
 
 import edgekd
 from edgekd.errors import BadInput
-from edgekd.verify import verify
+from edgekd.verification import verify
 
 pytest.importorskip("transformers")
 toy_text = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_text.py"))))

@@ -11,7 +11,7 @@ from edgekd.browser.runtime import FILES, find_web_runtime, install_web_runtime
 from edgekd.browser.server import serving
 from edgekd.errors import BadInput, PlaceLost, UsageError, reason_of
 from edgekd.preprocessing import Preprocessing
-from edgekd.verify import verify
+from edgekd.verification import verify
 
 _PAGE = Path(__file__).parent / "page"
 _LARGEST = 2**30

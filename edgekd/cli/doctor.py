@@ -20,7 +20,7 @@ from edgekd.errors import PlaceLost
 from edgekd.rendering.text import clean
 
 if TYPE_CHECKING:
-    from edgekd.doctor import Diagnosis
+    from edgekd.diagnosis import Diagnosis
 
 
 def command(

@@ -13,12 +13,12 @@ from edgekd.errors import UsageError
 from edgekd.figures import Number
 from edgekd.places.host import PLACE
 from edgekd.places.place import Place
-from edgekd.places.process import run_program
+from edgekd.places.process import Send, run_program
+from edgekd.places.programs import program_for
 from edgekd.places.table import open_place
 from edgekd.places.timing import log_ratio, log_ratio_of_p10
 from edgekd.record import Record
 from edgekd.regression.sequence import Verdict, confidence_sequence, decide, first_seen
-from edgekd.runtimes import find_runtime, runtime_named
 
 LEVEL = 0.95
 """Level of the interval over all looks at once."""
@@ -87,7 +87,6 @@ def side_by_side(
         raise UsageError(f"The smallest effect must lie between 0 and 1, 0.03 being 3 %, not {smallest_effect:g}.")
     if not max_seconds > 0:
         raise UsageError(f"The time to decide in must be above zero seconds, not {max_seconds:g}.")
-    (find_runtime if on == PLACE else runtime_named)(runtime)
     sides = [(baseline, session_a), (build, session_b)]
     models: list[dict[str, Any]] = [
         {"path": str(p.absolute()), "runtime": runtime, "session": dict(s or {})} for p, s in sides
@@ -109,17 +108,18 @@ def side_by_side(
     begun = time.monotonic()
     longest = spent = 0.0
     with open_place(on) as place:
+        send = program_for(place, runtime).send
         while verdict is None and spent + longest <= max_seconds:
-            turns += [_turn(place, spec, order, single=single) for order in (1, -1)]
+            turns += [_turn(place, send, spec, order, single=single) for order in (1, -1)]
             now = time.monotonic() - begun
             longest, spent = max(longest, now - spent), now
             verdict = decide([turn.cost for turn in turns], smallest_effect=smallest_effect, level=level)
     return _result(turns, verdict, place=place.name, level=level, effect=smallest_effect, seconds=spent)
 
 
-def _turn(place: Place, spec: dict[str, Any], order: int, *, single: bool) -> Turn:
+def _turn(place: Place, send: Send, spec: dict[str, Any], order: int, *, single: bool) -> Turn:
     """Run both builds in one process, which loads the baseline first (1) or last (-1)."""
-    result = run_program(place, {**spec, "models": spec["models"][::order]})
+    result = run_program(place, {**spec, "models": spec["models"][::order]}, send)
     baseline, build = result["models"][::order]
     p10 = log_ratio_of_p10(baseline, build)
     p50 = math.log(np.median(build["wall_ms"]) / np.median(baseline["wall_ms"]))

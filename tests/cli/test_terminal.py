@@ -257,15 +257,13 @@ def test_one_budget_is_one_budget(call, run_folder: Path) -> None:
 
 
 def test_a_bench_may_take_as_long_as_it_is_told_to(call, monkeypatch: pytest.MonkeyPatch, onnx_model: Path) -> None:
-    import edgekd.api
-
     asked: dict[str, float] = {}
 
     def stop(_path: Path, **how: float) -> None:
         asked.update(how)
         raise BadInput("enough")
 
-    monkeypatch.setattr(edgekd.api, "bench_file", stop)
+    monkeypatch.setattr("edgekd.places.bench_file.bench_file", stop)
     call("bench", onnx_model.name, "--seconds", 60)
     assert (asked["min_seconds"], asked["max_seconds"]) == (60.0, 60.0)
     call("bench", onnx_model.name)

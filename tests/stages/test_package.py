@@ -19,7 +19,7 @@ from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 from edgekd.stages.configure import write_ort
 from edgekd.stages.package import package
-from edgekd.verify import verify
+from edgekd.verification import verify
 
 CLASSES = ("a cat", "dog", "<b>bird</b>", "fish", "horse")
 

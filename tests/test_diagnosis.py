@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edgekd import doctor
+from edgekd import diagnosis
 from edgekd.emulation.kit import KitPart
 from edgekd.errors import UsageError
 from edgekd.places.look import Look
@@ -19,10 +19,10 @@ PI4 = {
 def checks(monkeypatch: pytest.MonkeyPatch):
     """Checks by name of a Pi 4 with some facts changed."""
 
-    def make(*, ceilings: tuple[int, int] = (26, 13), **facts: Any) -> dict[str, doctor.Check]:
+    def make(*, ceilings: tuple[int, int] = (26, 13), **facts: Any) -> dict[str, diagnosis.Check]:
         look = Look("ssh://pi@board", "python3", {**PI4, **facts}, *ceilings)
-        monkeypatch.setattr(doctor, "look_at", lambda on: look)
-        return {one.name: one for one in doctor.diagnose("raspberry-pi-4", on="ssh://pi@board").checks}
+        monkeypatch.setattr(diagnosis, "look_at", lambda on: look)
+        return {one.name: one for one in diagnosis.diagnose("raspberry-pi-4", on="ssh://pi@board").checks}
 
     return make
 
@@ -66,9 +66,9 @@ def test_what_a_board_lacks(checks) -> None:
 def test_a_board_without_python_needs_what_is_sent_there(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = (KitPart(name="libraries", found="Debian packages"), KitPart(name="benchmark program"))
     facts = {**PI4, "python": None, "disk_free_mib": None, "memory_mib": None}
-    monkeypatch.setattr(doctor, "look_at", lambda on: Look(on, "python3", facts, 0, 0, compiled=True))
-    monkeypatch.setattr(doctor, "board_parts", lambda version: parts)
-    found = {one.name: one for one in doctor.diagnose("raspberry-pi-4", on="adb://01").checks}
+    monkeypatch.setattr(diagnosis, "look_at", lambda on: Look(on, "python3", facts, 0, 0, compiled=True))
+    monkeypatch.setattr(diagnosis, "board_parts", lambda version: parts)
+    found = {one.name: one for one in diagnosis.diagnose("raspberry-pi-4", on="adb://01").checks}
     assert found["Python"].found == "not there" and "a program in C" in found["benchmarks"].found
     assert found["libraries"].good and not found["benchmark program"].good
     assert found["benchmark program"].advice == "edgekd doctor --on adb://01 --install"
@@ -79,9 +79,9 @@ def test_a_board_without_python_needs_what_is_sent_there(monkeypatch: pytest.Mon
 def test_install_looks_again_and_is_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     did: list[str] = []
     look = Look("adb://01", "python3", {**PI4, "python": None}, 0, 0, compiled=True)
-    monkeypatch.setattr(doctor, "look_at", lambda on: did.append("look") or look)
-    monkeypatch.setattr(doctor, "install_board_files", lambda version: did.append("install"))
-    doctor.diagnose(on="adb://01", install=True)
+    monkeypatch.setattr(diagnosis, "look_at", lambda on: did.append("look") or look)
+    monkeypatch.setattr(diagnosis, "install_board_files", lambda version: did.append("install"))
+    diagnosis.diagnose(on="adb://01", install=True)
     assert did == ["look", "install", "look"]
     with pytest.raises(UsageError, match="--install needs --on"):
-        doctor.diagnose(install=True)
+        diagnosis.diagnose(install=True)

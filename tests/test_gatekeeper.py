@@ -9,8 +9,8 @@ import pytest
 from junitparser import JUnitXml
 
 from edgekd.errors import BadInput, UsageError
-from edgekd.gate import gate, read_report
 from edgekd.gate_result import Baseline, Comparison
+from edgekd.gatekeeper import gate, read_report
 from edgekd.results import Report
 
 runs = runpy.run_path(str(Path(__file__).parent / "regression" / "sample_runs.py"))
@@ -133,7 +133,7 @@ def test_junit_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_gate_and_rendering_need_no_torch() -> None:
     heavy = "{'torch', 'PIL', 'sklearn', 'timm'}"
-    code = f"import sys, edgekd.gate, edgekd.rendering.html; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, edgekd.gatekeeper, edgekd.rendering.html; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
 
@@ -196,7 +196,7 @@ def test_the_worst_comparison_decides(
         for m, v, s in comparisons
     )
     monkeypatch.setattr(
-        sys.modules["edgekd.gate"], "compare_builds", lambda *_: Baseline(name="old", comparisons=found)
+        sys.modules["edgekd.gatekeeper"], "compare_builds", lambda *_: Baseline(name="old", comparisons=found)
     )
     run = write_run(tmp_path / "run", sample_with(budgets=()))
     result = gate(run, baseline=run)

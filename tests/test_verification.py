@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.errors import BadInput
 from edgekd.stages.configure import write_ort
-from edgekd.verify import verify
+from edgekd.verification import verify
 
 
 @pytest.fixture
