@@ -42,7 +42,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         specs: Processes = []
         clock = [0.0]
 
-        def run_program(place: Any, spec: dict[str, Any]) -> dict[str, Any]:
+        def run_program(place: Any, spec: dict[str, Any], send: Any) -> dict[str, Any]:
             specs.append(spec)
             clock[0] += 2.0
             ratio = math.exp(next(logs))
