@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from edgekd.budget import Severity
 from edgekd.figures import Bench, Figures, Number
 from edgekd.nested import leaves
 from edgekd.record import Record
@@ -44,9 +45,10 @@ class Change(Record):
 
 
 class BudgetChange(Record):
-    """One budget in both runs; None where a run had none for the metric."""
+    """One budget in both runs; None where a run had none for the metric and severity."""
 
     metric: str
+    severity: Severity
     before: BudgetOutcome | None
     after: BudgetOutcome | None
 
@@ -185,9 +187,10 @@ def _caveats(before: Report, after: Report) -> Iterator[str]:
 
 
 def _budgets(before: Report, after: Report) -> Iterator[BudgetChange]:
-    old, new = ({outcome.metric: outcome for outcome in report.budgets} for report in (before, after))
-    for metric in dict.fromkeys((*old, *new)):
-        yield BudgetChange(metric=metric, before=old.get(metric), after=new.get(metric))
+    old, new = ({(one.metric, one.severity): one for one in report.budgets} for report in (before, after))
+    for metric, severity in dict.fromkeys((*old, *new)):
+        held = {"before": old.get((metric, severity)), "after": new.get((metric, severity))}
+        yield BudgetChange(metric=metric, severity=severity, **held)
 
 
 def _shares(report: Report) -> dict[str, float]:

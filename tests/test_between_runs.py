@@ -110,3 +110,17 @@ def test_it_is_written_beside_the_later_run(tmp_path: Path) -> None:
     assert stored == found.model_dump(mode="json", by_alias=True)
     report_between(tmp_path / "one", tmp_path / "two", out=tmp_path / "else")
     assert (tmp_path / "else" / "between_runs.html").is_file()
+
+
+def test_a_limit_that_fails_and_one_that_warns_stand_side_by_side() -> None:
+    after = changed()
+    first = after.budgets[0]
+    stricter = first.model_copy(update={"limit": first.limit / 2, "severity": "warn"})
+    found = compare_runs(
+        changed(), after.model_copy(update={"budgets": (*after.budgets, stricter)}), names=("a", "b")
+    ).budgets
+    of_metric = [one for one in found if one.metric == first.metric]
+    assert [(one.severity, one.before, one.after) for one in of_metric] == [
+        ("error", first, first),
+        ("warn", None, stricter),
+    ]

@@ -96,8 +96,13 @@ def _difference(change: Change) -> str:
 
 
 def _budgets(changes: tuple[BudgetChange, ...]) -> Table:
-    rows = tuple((METRIC_TITLES.get(one.metric, one.metric), _held(one.before), _held(one.after)) for one in changes)
+    rows = tuple((_limited(one), _held(one.before), _held(one.after)) for one in changes)
     return Table("Budgets", ("Budget", "Before", "After"), rows, "")
+
+
+def _limited(change: BudgetChange) -> str:
+    title = METRIC_TITLES.get(change.metric, change.metric)
+    return f"{title} (warns only)" if change.severity == "warn" else title
 
 
 def _held(outcome: BudgetOutcome | None) -> str:
