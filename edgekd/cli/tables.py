@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from edgekd.figures import Number
 from edgekd.gate_result import Baseline
+from edgekd.rendering import tables
 from edgekd.rendering.columns import latency_columns, memory_column, score_column
 from edgekd.rendering.findings import change, comparison_title
 from edgekd.rendering.outline import compared
@@ -90,11 +92,25 @@ def print_page(page: Page, file: Path) -> None:
             out.print(clean(sentence, longest=300), soft_wrap=True)
         for shown in section.tables:
             if shown.rows and not shown.folded:
-                lines = table(*(clean(name) for name in shown.header))
-                for row in shown.rows:
-                    lines.add_row(*(clean(cell) if isinstance(cell, str) else spoken(cell) for cell in row))
-                out.print(f"\n{clean(section.title)}: {clean(shown.title)}", lines)
+                out.print(f"\n{clean(section.title)}: {clean(shown.title)}", _fitting(out, shown))
     out.print(f"\n{clean(page.stamp)}\npage      {file}", soft_wrap=True)
+
+
+def _fitting(out: Console, shown: tables.Table) -> Table:
+    """The table, or where it is wider than the terminal its rows one under the other, a line for each cell."""
+    header = [clean(name) for name in shown.header]
+    rows = [[clean(cell) if isinstance(cell, str) else spoken(cell) for cell in row] for row in shown.rows]
+    wide = table(*header)
+    for row in rows:
+        wide.add_row(*row)
+    if Measurement.get(out, out.options.update(max_width=10_000), wide).maximum <= out.width:
+        return wide
+    listed = Table(box=None, pad_edge=False, show_header=False)
+    for row in rows:
+        for name, cell in zip(header, row, strict=True):
+            listed.add_row(name, cell)
+        listed.add_row("", "")
+    return listed
 
 
 def budget_line(outcome: BudgetOutcome) -> str:

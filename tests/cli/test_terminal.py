@@ -284,6 +284,17 @@ def test_two_runs_and_many_have_a_page_and_one_json_object(call, tmp_path: Path,
     assert [entry["run"] for entry in json.loads(out)["entries"]] == ["run/report/results.json"]
 
 
+def test_a_table_wider_than_the_terminal_becomes_a_list(
+    call, monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    def lines() -> list[list[str]]:
+        return [line.split() for line in call("report", "--history", ".")[1].splitlines()]
+
+    assert any(words[:3] == ["Run", "Finished", "Verdict"] for words in lines())
+    monkeypatch.setenv("COLUMNS", "80")
+    assert ["File", "run/report/results.json"] in lines()
+
+
 @pytest.mark.parametrize("given", [(), ("run", "--history", "."), ("run", "--out", "x")])
 def test_what_a_report_is_of_must_be_clear(call, run_folder: Path, given: tuple[str, ...]) -> None:
     code, out, err = call("report", *given)
