@@ -97,13 +97,13 @@ def print_page(page: Page, file: Path) -> None:
 
 
 def _fitting(out: Console, shown: tables.Table) -> Table:
-    """The table, or where it is wider than the terminal its rows one under the other, a line for each cell."""
+    """The table, or where words would have to be cut its rows one under the other, a line for each cell."""
     header = [clean(name) for name in shown.header]
     rows = [[clean(cell) if isinstance(cell, str) else spoken(cell) for cell in row] for row in shown.rows]
     wide = table(*header)
     for row in rows:
         wide.add_row(*row)
-    if Measurement.get(out, out.options.update(max_width=10_000), wide).maximum <= out.width:
+    if Measurement.get(out, out.options.update(max_width=10_000), wide).minimum <= out.width:
         return wide
     listed = Table(box=None, pad_edge=False, show_header=False)
     for row in rows:
