@@ -80,7 +80,11 @@ def convnext(draft: Draft, x: str, draw: Random, kind: str) -> str:
     if draw.random() < 0.4:
         return draft.sum(pointwise(draft, pointwise(draft, inner, wide, "Gelu"), width), x)
     inner = draft.norm(draft.turned(inner, 0, 2, 3, 1))
-    inner = draft.linear(draft.activation(draft.linear(inner, wide), "Gelu"), width)
+    inner = draft.activation(draft.linear(inner, wide), "Gelu")
+    if draw.random() < 0.4:
+        size = draft.add("ReduceL2", [inner, draft.constant([1, 2])], (1, 1, 1, wide))
+        inner = draft.add("Mul", [inner, size], draft.shapes[inner])
+    inner = draft.linear(inner, width)
     return draft.sum(draft.turned(inner, 0, 3, 1, 2), x)
 
 
@@ -105,7 +109,7 @@ def shuffle(draft: Draft, x: str, draw: Random, kind: str) -> str:
     ]  # fmt: skip
     right = draft.convolution(pointwise(draft, parts[1], width // 2, kind), width // 2, 3, groups=width // 2)
     joined = draft.add("Concat", [parts[0], pointwise(draft, right, width // 2, kind)], shape, axis=1)
-    groups = draw.choice((2, 2, 4))
+    groups = draw.choice((2, 2, 4) if width % 4 == 0 else (2,))
     turned = draft.turned(draft.reshaped(joined, 1, groups, width // groups, high, wide), 0, 2, 1, 3, 4)
     return draft.reshaped(turned, *shape)
 

@@ -32,7 +32,7 @@ def _maps(draw: Random, kind: str) -> tuple[Draft, str]:
     large = draw.random() < _LARGE
     side = draw.choice((64, 96, 112) if large else (64, 96, 112, 128, 160, 192))
     activation = draw.choice(ACTIVATIONS[:-1])
-    width = draw.choice((64, 80, 96, 128) if large else (8, 16, 24, 32, 40, 48))
+    width = draw.choice((64, 80, 90, 96, 128) if large else (8, 16, 18, 24, 30, 32, 40, 42, 48, 58))
     kernel, stride = draw.choice(((3, 2), (3, 2), (7, 2), (5, 2), (4, 4)))
     draft = Draft((1, 3, side, side))
     x = draft.activation(draft.convolution("input", width, kernel, stride=stride), activation)
@@ -48,14 +48,17 @@ def _maps(draw: Random, kind: str) -> tuple[Draft, str]:
 
 
 def _down(draft: Draft, x: str, draw: Random, activation: str) -> str:
-    """Half the side, more channels: by a dense, grouped, depthwise or 2 x 2 convolution, or a pool."""
+    """Half the side, more channels: by a dense, grouped, depthwise or 2 x 2 convolution, or a pool.
+
+    Widths that four does not divide stay so: the runtime has no blocks of channels for them.
+    """
     width = draft.shapes[x][1]
-    wider = min(int(width * draw.choice((1, 1.5, 2, 2))) // 8 * 8, _WIDEST)
+    wider = min(int(width * draw.choice((1, 1.5, 2, 2))) // 8 * 8, _WIDEST) + width % 4
     way = draw.choice(("dense", "depthwise", "depthwise", "patch", "pool", "grouped"))
     if way == "dense":
         return draft.activation(draft.convolution(x, wider, 3, stride=2), activation)
     if way == "grouped":
-        groups = width // draw.choice((4, 8)) if width % 8 == 0 else width // 4
+        groups = width // draw.choice((4, 8)) if width % 8 == 0 else width // 2
         x = draft.activation(draft.convolution(x, width, 3, stride=2, groups=groups), activation)
         return pointwise(draft, x, wider, activation)
     if way == "patch":
