@@ -22,7 +22,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -m "not slow" --numprocesses 2
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist worksteal
 
 test: .venv/installed
 	$(BIN)/ruff format --check .
@@ -30,7 +30,7 @@ test: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tests/system_packages.py
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 schema: .venv/installed
 	$(BIN)/python -c "from edgekd.results import schema_text; print(schema_text(), end='')" > docs/results.schema.json

@@ -147,10 +147,21 @@ def finished_run(trained_pt2: Path, stripes_folder: Path, tmp_path_factory: pyte
 @pytest.fixture(scope="session")
 def emulation() -> str:
     """The version of ONNX Runtime that is installed here, with the emulation kit for it in the user's cache."""
+    return _with_kit(importlib.metadata.version("onnxruntime"))
+
+
+@pytest.fixture(scope="session")
+def emulated_targets() -> str:
+    """The version of ONNX Runtime that the Raspberry Pis' profiles name, with the kit for it."""
+    from edgekd.device import load_profile
+
+    return _with_kit(load_profile("raspberry-pi-5").runtimes["onnxruntime"].version)
+
+
+def _with_kit(version: str) -> str:
     from edgekd.emulation.kit import install_kit
     from edgekd.errors import EdgekdError
 
-    version = importlib.metadata.version("onnxruntime")
     try:
         install_kit("cortex-a76", version)
     except EdgekdError as error:

@@ -22,15 +22,15 @@ def arguments(trained_pt2: Path, stripes_npz: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="module")
-def found(emulation: str, arguments: list[object], edgekd) -> Report:
+def found(emulated_targets: str, arguments: list[object], edgekd) -> Report:
     done = edgekd(*arguments, "--target", "raspberry-pi-5")
     assert done.returncode == 5, done.stderr  # no latency was measured
     assert "counted on cortex-a76" in done.stderr and "samples on cortex-a76" in done.stderr
     return Report.model_validate_json(done.stdout)
 
 
-def test_what_competes_is_counted_and_int8_scored_by_its_kernels(found: Report, emulation: str) -> None:
-    place = PLACE.format(emulation)
+def test_what_competes_is_counted_and_int8_scored_by_its_kernels(found: Report, emulated_targets: str) -> None:
+    place = PLACE.format(emulated_targets)
     by_scheme = {c.scheme: c for c in found.candidates if c.runtime == "onnxruntime"}
     fp32, static = by_scheme["fp32"], by_scheme["int8_static"]
     assert {c.latency_p95_ms.word for c in by_scheme.values() if c.latency_p95_ms} == {"emulated"}

