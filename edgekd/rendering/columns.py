@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edgekd.figures import Figures, Number
 from edgekd.rendering.text import figure, spoken, where
 
-ONE_LATENCY = "An estimate does not tell the median latency from the tail; its interval covers both."
+ONE_LATENCY = "Neither estimates nor counts tell the median latency from the tail; the interval covers both."
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def test_one_latency_where_median_and_tail_are_not_told_apart() -> None:
     }
     page = words(render_html(built.model_copy(update={"models": models})))
     assert "Latency estimated for raspberry-pi-4" in page
-    assert "An estimate does not tell the median latency from the tail" in page
+    assert "Neither estimates nor counts tell the median latency from the tail" in page
     assert "An estimate does not tell" not in words(render_html(built))
 
 
