@@ -1,9 +1,7 @@
 """ONNX Runtime for browsers: one script and one WebAssembly module, from npm into the user's cache when asked for."""
 
 import hashlib
-import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from edgekd.errors import EdgekdError, PlaceLost
 from edgekd.resources import cache_folder
 from edgekd.runtimes import in_one_line
+from edgekd.system_programs import run_client
 from edgekd.workspace import file_sha256, write_atomic
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -19,7 +18,6 @@ FILES = {
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 """What a page loads of the package, with its SHA-256: the least that runs float and integer models on the CPU."""
-_LIMIT_SECONDS = 600
 
 
 def find_web_runtime() -> Path | None:
@@ -65,19 +63,7 @@ def _folder() -> Path:
 
 def _download(scratch: Path) -> Path:
     command = ["npm", "pack", "--ignore-scripts", "--silent", f"{PACKAGE}@{VERSION}"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=scratch,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_LIMIT_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PlaceLost(f"npm was stopped after {_LIMIT_SECONDS} s; check the network and try again.") from error
+    done = run_client(command, folder=scratch)
     archive = next(scratch.glob("*.tgz"), None)
     if done.returncode or archive is None:
         words = in_one_line(done.stderr)

@@ -4,7 +4,6 @@ import importlib.resources
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from edgekd.emulation.instructions import KINDS, patterns_in_c
 from edgekd.emulation.part import Origin
 from edgekd.errors import EdgekdError, PlaceLost
 from edgekd.runtimes import in_one_line
+from edgekd.system_programs import run_quietly
 
 ZIG = "ziglang==0.17.1"
 """Fetched where there is no compiler for AArch64 or none for this host: a C compiler for all targets, in a wheel."""
@@ -97,15 +97,7 @@ def _fetch_zig(scratch: Path) -> tuple[str, Origin]:
 
 def _compile(compiler: Sequence[str], arguments: Sequence[str], scratch: Path) -> None:
     caches = {"ZIG_GLOBAL_CACHE_DIR": f"{scratch}/zig-cache", "ZIG_LOCAL_CACHE_DIR": f"{scratch}/zig-cache"}
-    done = subprocess.run(
-        [*compiler, *arguments],
-        cwd=scratch,
-        env={**os.environ, **caches},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-    )
+    done = run_quietly([*compiler, *arguments], folder=scratch, environment={**os.environ, **caches})
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
         raise EdgekdError(

@@ -9,6 +9,7 @@ from typing import Any
 from edgekd.emulation.kit import Kit
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.runtimes import in_one_line
+from edgekd.system_programs import run_quietly
 
 _LIMIT_SECONDS = 3600
 _CAUSES = {
@@ -51,15 +52,8 @@ def emulate(
     plugin = f"{kit.plugin},out={marks},vcpus={int(threads > 1)}" if marks else ""
     command = kit.qemu.command(kit.core.cpu, sysroot=kit.sysroot, plugin=plugin)
     try:
-        done = subprocess.run(
-            [*command, str(kit.runner), *arguments],
-            env=kit.qemu.environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_LIMIT_SECONDS,
-        )
+        words = [*command, str(kit.runner), *arguments]
+        done = run_quietly(words, environment=kit.qemu.environment(), seconds=_LIMIT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise EdgekdError(f"{model}: the emulation was stopped after {_LIMIT_SECONDS} s without an end.") from error
     if done.returncode == 2:

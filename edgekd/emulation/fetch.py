@@ -1,8 +1,6 @@
 """Packages by the ordinary clients, apt and pip, unpacked without root rights."""
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -12,9 +10,9 @@ from pathlib import Path
 from edgekd.emulation.part import Origin
 from edgekd.errors import PlaceLost
 from edgekd.runtimes import in_one_line
+from edgekd.system_programs import run_client
 from edgekd.workspace import file_sha256
 
-_LIMIT_SECONDS = 600
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _C_LIBRARY = {"libc6", "libgcc-s1", "gcc-12-base"}
 """An older C library cannot be loaded by a newer system's loader, and a newer one does as well."""
@@ -55,7 +53,7 @@ def fetch_wheel(requirement: str, downloads: Path, *, platforms: Sequence[str] =
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--dest", str(downloads), *(["--python-version", python] if python else [])]
     command += [word for platform in platforms for word in ("--platform", platform)]
-    done = _start([*command, requirement])
+    done = run_client([*command, requirement])
     if done.returncode == 0:
         return next(downloads.glob("*.whl"))
     if "No matching distribution" in done.stderr and "connection" not in done.stderr.lower():
@@ -86,7 +84,7 @@ def _origin(made: str, files: Sequence[Path]) -> Origin:
 
 def _missing(packages: Sequence[str], options: Sequence[str]) -> list[str] | None:
     """What apt would install for these packages; None where it does not know them."""
-    done = _start(["apt-get", *options, "install", "--simulate", "--no-install-recommends", *packages])
+    done = run_client(["apt-get", *options, "install", "--simulate", "--no-install-recommends", *packages])
     lines = [line.split() for line in done.stdout.splitlines()]
     return [words[1] for words in lines if words[:1] == ["Inst"]] if done.returncode == 0 else None
 
@@ -112,7 +110,7 @@ def _private(folder: Path, release: str) -> list[str]:
 
 def _mirror() -> str:
     """Where this system takes its packages from: not its updates, which other releases have elsewhere."""
-    told = _start(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"])
+    told = run_client(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"])
     sources = [line.split() for line in told.stdout.splitlines()]
     mirrors = [words[0] for words in sources if len(words) == 2 and words[1].isalnum()]
     if not mirrors:
@@ -121,27 +119,9 @@ def _mirror() -> str:
 
 
 def _run(command: list[str], name: str, *, folder: Path | None = None) -> None:
-    done = _start(command, folder=folder)
+    done = run_client(command, folder=folder)
     if done.returncode:
         raise PlaceLost(f"{name} fails: {_last_line(done.stderr)}; check the network and try again.")
-
-
-def _start(command: list[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_LIMIT_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PlaceLost(
-            f"{command[0]} was stopped after {_LIMIT_SECONDS} s; check the network and try again."
-        ) from error
 
 
 def _last_line(text: str) -> str:

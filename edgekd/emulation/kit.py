@@ -2,7 +2,6 @@
 
 import logging
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from edgekd.emulation.runtime_library import fetch_library, find_library
 from edgekd.errors import PlaceLost, UsageError
 from edgekd.record import Record
 from edgekd.runtimes import in_one_line
+from edgekd.system_programs import run_quietly
 from edgekd.workspace import fingerprint
 
 _log = logging.getLogger(__name__)
@@ -147,14 +147,8 @@ def _sysroot(core: Core, qemu: Qemu, runner: Path, libraries: Path) -> Path:
 
     def make(folder: Path) -> Origin:
         (folder / "lib").symlink_to(libraries)
-        done = subprocess.run(
-            [*qemu.command(core.cpu, sysroot=folder), str(runner)],
-            env=qemu.environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-        )
+        command = qemu.command(core.cpu, sysroot=folder)
+        done = run_quietly([*command, str(runner)], environment=qemu.environment())
         if done.returncode:
             raise PlaceLost(f"QEMU {qemu.version} does not run a program as {core.name}: {in_one_line(done.stderr)}")
         for path, text in description(parse_processor(done.stdout)).items():

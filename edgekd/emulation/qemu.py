@@ -10,6 +10,7 @@ from pathlib import Path
 from edgekd.emulation.fetch import fetch_debian
 from edgekd.emulation.part import Origin, find_part, make_part
 from edgekd.errors import PlaceLost
+from edgekd.system_programs import run_quietly
 
 PROGRAM = "qemu-aarch64"
 PACKAGE = "qemu-user"
@@ -104,15 +105,7 @@ def _look_at(program: Path, libraries: tuple[Path, ...]) -> Qemu | None:
 
 def _say(qemu: Qemu, *words: str) -> str:
     try:
-        done = subprocess.run(
-            [str(qemu.program), *words],
-            env=qemu.environment(),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
+        done = run_quietly([str(qemu.program), *words], environment=qemu.environment(), seconds=60)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout

@@ -187,7 +187,7 @@ def test_once_installed_nothing_is_fetched(version: str, monkeypatch: pytest.Mon
     import numpy as np
     from onnx import helper
 
-    monkeypatch.setattr(fetch, "_start", lambda *_, **__: pytest.fail("the network was asked"))
+    monkeypatch.setattr(fetch, "run_client", lambda *_, **__: pytest.fail("the network was asked"))
     install_kit("cortex-a76", version)
     path = graph_of([helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.ones(8, np.float32)}, [1, 8])
     assert count(path, core="cortex-a76", version=version).instructions.total > 0
