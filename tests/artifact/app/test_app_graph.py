@@ -110,10 +110,7 @@ def test_names_of_the_model_step_aside(load_app) -> None:
         "clashing",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3))],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, (1, 3))],
-        [
-            numpy_helper.from_array(np.ones(3, np.float32), "app_image"),
-            numpy_helper.from_array(np.array(False), "image"),
-        ],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     how = Preprocessing(identity=True, input_shape=(3,))
