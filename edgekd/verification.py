@@ -35,8 +35,8 @@ def verify(artifact: Path | str) -> Verification:
             )
         if _sha256(path) != sha:
             raise BadInput(
-                f"{folder}: {shown(name)} has changed since it was packaged: its SHA-256 is not that in SHA256SUMS; fetch "
-                "the artifact again."
+                f"{folder}: {shown(name)} has changed since it was packaged: its SHA-256 is not that in SHA256SUMS; "
+                "fetch the artifact again."
             )
     return Verification(files=len(listed), **dict(replay(folder)))
 

@@ -10,7 +10,7 @@ from edgekd.artifact.identity import write_identity
 from edgekd.artifact.licences import Carried
 from edgekd.artifact.readme import write_readme
 from edgekd.artifact.shipped_file import output_shapes
-from edgekd.artifact.vectors import Reference, write_parity
+from edgekd.artifact.vectors import Kernels, Reference, write_parity
 from edgekd.external_data import copy_onnx, size_kib
 from edgekd.preprocessing import Preprocessing
 from edgekd.record import Record
@@ -41,6 +41,7 @@ def package(
     manifest: dict[str, Any],
     trained: Shipped,
     licences: Carried = NOBODY_SAYS,
+    emulated: Kernels | None = None,
     tokenizer: Path | None = None,
     optimised: Path | None = None,
 ) -> Packaged:
@@ -53,6 +54,7 @@ def package(
         manifest: what the run was made from: source model, recipe, target, versions.
         trained: which of the students ships, or "teacher" where none was trained.
         licences: of what the model was made from.
+        emulated: the target's kernels, where they are emulated.
         tokenizer: the file that turns text into the model's input, for models of text.
         optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
@@ -75,7 +77,7 @@ def package(
     if classes:
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
     licences.write(folder)
-    notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data)
+    notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data, emulated=emulated)
     write_readme(folder, contract, chosen=chosen, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
     files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)
