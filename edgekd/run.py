@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd.artifact.licences import licences_of_run
 from edgekd.artifact.reference import pipeline_reference
+from edgekd.assemble import manifest_of
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
+from edgekd.emulated_figures import kernels_of
 from edgekd.examine import write_one_input
 from edgekd.figures import Number
 from edgekd.following import Follower
@@ -262,7 +265,8 @@ class Run:
         configured: Finished[Configured],
     ) -> Finished[Packaged]:
         chosen = configured.record.chosen
-        made_from = [configured.digest, self.plan.model_dump(mode="json")]
+        licences = licences_of_run(self.plan, loaded.record.licence)
+        made_from = [configured.digest, self.plan.model_dump(mode="json"), licences.digest]
 
         def work(folder: Path) -> Packaged:
             teacher = reopen_teacher(self.plan, loaded.record, loaded.folder)
@@ -279,13 +283,9 @@ class Run:
                 reference=pipeline_reference(teacher, students, distilled.folder, exports.record.shipped),
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
-                manifest={
-                    "model": {"path": str(self.plan.model), "sha256": loaded.record.sha256},
-                    "data": loaded.record.manifest.model_dump(mode="json") if loaded.record.manifest else None,
-                    "target": self.profile.name,
-                    "recipe": self.plan.model_dump(mode="json", exclude_defaults=True),
-                    "versions": environment()["versions"],
-                },
+                licences=licences,
+                emulated=kernels_of(self.profile, chosen.runtime) if self.plan.emulate else None,
+                manifest=manifest_of(self.plan, loaded.record, self.profile.name),
             )
 
         return self.workspace.stage("package", made_from, Packaged, work)
