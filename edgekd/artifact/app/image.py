@@ -11,7 +11,7 @@ from edgekd.preprocessing import Preprocessing, gain_and_shift
 NAME = "image"
 RESIZE_SMOOTHS = 18
 """The opset from which the operator Resize can smooth what it makes smaller, as Pillow does."""
-EXTREME = 16
+EXTREME = 128
 """An image so many times as high as wide that is cropped is resized along its height first, and most of that cut off:
 across first, as Pillow does it, a strip of 5000 x 1 pixels would become a gigabyte on the way."""
 

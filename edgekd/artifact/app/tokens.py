@@ -24,7 +24,7 @@ class Ends(Record):
 def ends_of(tokenizer: Path) -> Ends:
     """Read from a tokenizer's file how it ends a text. Raises what `read_tokenizer` raises."""
     made = read_tokenizer(tokenizer)
-    pads_left = bool(made.padding) and made.padding["direction"] == "left"
+    pads_left = (made.padding or {}).get("direction") == "left"
     made.no_padding()
     special = made.encode("a").special_tokens_mask
     closing = special[::-1].index(0) if 0 in special else 0

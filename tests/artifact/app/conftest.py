@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from edgekd.artifact.app.graph import app_graph
 from edgekd.artifact.app.tokens import Ends
-from edgekd.artifact.contract import contract_of
+from edgekd.artifact.contract import Contract, Licences, Source, contract_of
 from edgekd.preprocessing import Preprocessing
 from edgekd.tasks.table import find_task
 
@@ -37,6 +37,17 @@ def run_of(app: ModelProto) -> Run:
     return lambda **given: session.run(None, given)
 
 
+def contract(how: Preprocessing, task: str, outputs: dict[str, Shape]) -> Contract:
+    source = Source(target="raspberry-pi-5", shipped="student under fp32")
+    return contract_of(how, task=task, classes=None, outputs=outputs, licences=Licences(), source=source)
+
+
+@pytest.fixture(scope="session")
+def contract_for() -> Callable[[Preprocessing, str, dict[str, Shape]], Contract]:
+    """The contract of a model that does a task, with shapes of its outputs by name."""
+    return contract
+
+
 @pytest.fixture(scope="session")
 def load_app() -> Callable[[ModelProto], Run]:
     """Load an app graph."""
@@ -49,8 +60,7 @@ def open_app() -> Callable[..., Run]:
 
     def open_around(how: Preprocessing, *, task: str = "generic", opset: int, **ends: Any) -> Run:
         name = find_task(task).output
-        contract = contract_of(how, task=task, classes=None, outputs={name: how.shape})
         model = doing_nothing(name, shape=how.shape, opset=opset, dtype=how.dtype)
-        return run_of(app_graph(model, contract, max_opset=opset, ends=Ends(**ends)))
+        return run_of(app_graph(model, contract(how, task, {name: how.shape}), max_opset=opset, ends=Ends(**ends)))
 
     return open_around
