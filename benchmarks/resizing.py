@@ -24,7 +24,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from edgekd.artifact.app.graph import app_graph
-from edgekd.artifact.contract import contract_of
+from edgekd.artifact.contract import Licences, Source, contract_of
 from edgekd.benchmark_program import open_onnxruntime
 from edgekd.data.image import Fit, fit_image
 from edgekd.preprocessing import Preprocessing
@@ -49,7 +49,10 @@ def resized_by(opset: int, size: tuple[int, int], filter_name: str) -> onnx.Mode
         scale="0..255",
         resize=filter_name,
     )
-    contract = contract_of(how, task="generic", classes=None, outputs={"output": shape})
+    source = Source(target="host", shipped="nothing")
+    contract = contract_of(
+        how, task="generic", classes=None, outputs={"output": shape}, licences=Licences(), source=source
+    )
     return app_graph(model, contract, max_opset=opset)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
-from edgekd.artifact.app.nodes import Nodes, Value
+from edgekd.artifact.app.nodes import Branch, Nodes, Value
 from edgekd.artifact.app.resize import ACROSS, DOWN, Side, resize_with_operator
 from edgekd.artifact.app.resize_by_products import resize_with_products
 from edgekd.preprocessing import Preprocessing, gain_and_shift
@@ -12,8 +12,8 @@ NAME = "image"
 RESIZE_SMOOTHS = 18
 """The opset from which the operator Resize can smooth what it makes smaller, as Pillow does."""
 EXTREME = 128
-"""An image so many times as high as wide that is cropped is resized along its height first, and most of that cut off:
-across first, as Pillow does it, a strip of 5000 x 1 pixels would become a gigabyte on the way."""
+"""Where a strip is so many times as long as wide and the crop cuts most of it off, that is done before the other side
+grows: a strip of 5000 x 1 pixels would become a gigabyte on the way. Pillow takes another order then."""
 
 
 def image_given(how: Preprocessing) -> ValueInfoProto:
@@ -39,23 +39,31 @@ def image_sides(nodes: Nodes) -> tuple[str, str]:
 
 
 def _fitted(nodes: Nodes, how: Preprocessing, opset: int) -> str:
-    """Write the pixels at the model's size: one direction after the other, each rounded to whole levels."""
+    """Write the pixels at the model's size, resized in the order of directions that Pillow takes."""
     height, width = image_sides(nodes)
     down, across = _sides(nodes, how, height, width)
     resize = resize_with_operator if opset >= RESIZE_SMOOTHS else resize_with_products
-    kind = how.resize
 
-    # Pillow begins with the direction that leaves less to do in the other.
+    def apart(first: Side, second: Side) -> Branch:
+        return lambda branch: resize(branch, resize(branch, NAME, how.resize, first), how.resize, second)
+
+    def together(branch: Nodes) -> str:
+        return resize(branch, NAME, how.resize, across, down)
+
+    def across_first(branch: Nodes) -> str:
+        if how.crop is None:
+            return together(branch)
+        return branch.choice(_is_strip(branch, width, height), apart(across, down), together, TensorProto.UINT8)
+
     lost, beside = nodes.add("Sub", height, down.becomes), nodes.add("Sub", width, across.becomes)
-    more = nodes.add("Greater", lost, nodes.add("Max", nodes.add("Mul", beside, np.array([2])), np.array([0])))
+    down_first = nodes.add("Greater", lost, nodes.add("Max", nodes.add("Mul", beside, np.array([2])), np.array([0])))
     if how.crop is not None:
-        more = nodes.add("Or", more, nodes.add("Greater", height, nodes.add("Mul", width, np.array([EXTREME]))))
-    return nodes.choice(
-        more,
-        lambda branch: resize(branch, resize(branch, NAME, down, kind), across, kind),
-        lambda branch: resize(branch, resize(branch, NAME, across, kind), down, kind),
-        TensorProto.UINT8,
-    )
+        down_first = nodes.add("Or", down_first, _is_strip(nodes, height, width))
+    return nodes.choice(down_first, apart(down, across), across_first, TensorProto.UINT8)
+
+
+def _is_strip(nodes: Nodes, length: str, width: str) -> str:
+    return nodes.add("Greater", length, nodes.add("Mul", width, np.array([EXTREME])))
 
 
 def _sides(nodes: Nodes, how: Preprocessing, height: str, width: str) -> tuple[Side, Side]:

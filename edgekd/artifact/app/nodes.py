@@ -10,6 +10,8 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 Value = str | np.generic | npt.NDArray[Any]
 """What an operator takes: the name of a value, or numbers, which are stored."""
+Branch = Callable[["Nodes"], str]
+"""Writes one of two ways to a value, and returns its name."""
 
 
 @dataclass
@@ -41,11 +43,11 @@ class Nodes:
         """Append a change of type."""
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def choice(self, condition: str, yes: Callable[["Nodes"], str], no: Callable[["Nodes"], str], kind: int) -> str:
+    def choice(self, condition: str, yes: Branch, no: Branch, kind: int) -> str:
         """Append what writes, as `condition` (one truth value) says, the one or the other value of the type `kind`."""
         return self.add("If", condition, then_branch=self._branch(yes, kind), else_branch=self._branch(no, kind))
 
-    def _branch(self, write: Callable[["Nodes"], str], kind: int) -> GraphProto:
+    def _branch(self, write: Branch, kind: int) -> GraphProto:
         inner = Nodes(self.prefix, stored=self.stored, names=self.names)
         output = helper.make_tensor_value_info(write(inner), kind, None)
         return helper.make_graph(inner.made, self._name("branch"), [], [output])

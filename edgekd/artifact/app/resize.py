@@ -1,4 +1,4 @@
-"""Resizing pixels along one side by the operator Resize.
+"""Resizing pixels by the operator Resize.
 
 ONNX Runtime's kernel is made after Pillow's: whole numbers of 22 bits, rounded to 8 bits after each direction. Its
 weights come from float32 where Pillow's come from float64, so now and then a pixel is one level off.
@@ -28,19 +28,25 @@ class Side:
     kept: Value | None
 
 
-def resize_with_operator(nodes: Nodes, pixels: str, side: Side, kind: Filter) -> str:
-    """Resize pixels uint8 (height, width, channels) along one side, smoothed, and cut out the middle."""
+def resize_with_operator(nodes: Nodes, pixels: str, kind: Filter, *sides: Side) -> str:
+    """Resize pixels uint8 (height, width, channels) along sides, smoothed, and cut out the middle.
+
+    Of two sides the kernel resizes across first.
+    """
+    sides = tuple(sorted(sides, key=lambda side: side.dimension))
     image = nodes.add("Unsqueeze", pixels, np.array([0]))
     resized = nodes.add(
-        *("Resize", image, "", "", side.becomes),
-        axes=[side.dimension + 1],
+        *("Resize", image, "", "", nodes.add("Concat", *(side.becomes for side in sides), axis=0)),
+        axes=[side.dimension + 1 for side in sides],
         mode=MODES[kind],
         antialias=1,
         exclude_outside=1,
         cubic_coeff_a=-0.5,
     )
     whole = nodes.add("Squeeze", resized, np.array([0]))
-    return whole if side.kept is None else middle(nodes, whole, side, side.kept)
+    for side in sides:
+        whole = whole if side.kept is None else middle(nodes, whole, side, side.kept)
+    return whole
 
 
 def middle(nodes: Nodes, pixels: str, side: Side, kept: Value) -> str:

@@ -1,4 +1,4 @@
-"""Resizing pixels along one side by products of whole numbers, bit for bit as Pillow does it.
+"""Resizing pixels by products of whole numbers, bit for bit as Pillow does it.
 
 For graphs of an opset whose Resize cannot smooth. Each pixel is a sum over a window of pixels; the weights are fixed
 point of 22 bits, as in Pillow's Resample.c, and are multiplied byte by byte because the integer product takes bytes.
@@ -18,18 +18,24 @@ RAISED = 128
 PLACES = np.array([1.0, 2.0**8, 2.0**16, -RAISED * 2.0**16])
 
 
-def resize_with_products(nodes: Nodes, pixels: str, side: Side, kind: Filter) -> str:
-    """Resize pixels uint8 (height, width, channels) along one side, smoothed, and cut out the middle.
+def resize_with_products(nodes: Nodes, pixels: str, kind: Filter, *sides: Side) -> str:
+    """Resize pixels uint8 (height, width, channels) along one side after the other, smoothed, and cut out the middle.
 
     A side that has its size already costs nothing.
     """
+    for side in sides:
+        pixels = _along(nodes, pixels, kind, side)
+    return pixels
+
+
+def _along(nodes: Nodes, pixels: str, kind: Filter, side: Side) -> str:
 
     def cut(branch: Nodes) -> str:
         return branch.add("Identity", pixels) if side.kept is None else middle(branch, pixels, side, side.kept)
 
     def resized(branch: Nodes) -> str:
         turned = branch.add("Transpose", pixels, perm=[1, 0, 2]) if side.dimension else pixels
-        sums = _weighted_sums(branch, branch.add("Flatten", turned, axis=1), *_windows(branch, side, kind))
+        sums = _weighted_sums(branch, branch.add("Flatten", turned, axis=1), *_windows(branch, kind, side))
         row = branch.add("Slice", branch.add("Shape", turned), np.array([1]), np.array([3]))
         found = branch.add("Reshape", sums, branch.add("Concat", np.array([-1]), row, axis=0))
         return branch.add("Transpose", found, perm=[1, 0, 2]) if side.dimension else found
@@ -37,7 +43,7 @@ def resize_with_products(nodes: Nodes, pixels: str, side: Side, kind: Filter) ->
     return nodes.choice(nodes.add("Equal", side.have, side.becomes), cut, resized, TensorProto.UINT8)
 
 
-def _windows(nodes: Nodes, side: Side, kind: Filter) -> tuple[str, str]:
+def _windows(nodes: Nodes, kind: Filter, side: Side) -> tuple[str, str]:
     """Write the windows of the kept pixels: their weights, whole float64 (kept, window), and places, int64."""
     have, becomes = nodes.cast(side.have, np.float64), nodes.cast(side.becomes, np.float64)
     scale = nodes.add("Div", have, becomes)
