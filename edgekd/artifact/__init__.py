@@ -1,0 +1,1 @@
+"""What ships: the artifact's files, one module for each part."""
