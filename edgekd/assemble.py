@@ -200,6 +200,7 @@ def _warnings(facts: RunFacts) -> tuple[str, ...]:
         *facts.loaded.notes,
         *facts.quantized.notes,
         *facts.choice.warnings,
+        *facts.packaged.notes,
         *(f"the benchmark here was disturbed: {what}" for what in disturbed),
     )
 

@@ -82,11 +82,10 @@ class Preprocessing(Record):
 
     def as_json(self) -> str:
         """The record as the artifact holds it: of ready-made inputs nothing that only images have."""
-        own = {name for name in ("sample_rate", "tokens", "columns") if getattr(self, name)}
-        ready = {"identity", "input_shape", "dtype", "origin", *own}
-        images = set(type(self).model_fields) - {"input_shape", "sample_rate", "tokens", "columns"}
-        kept = ready if self.input_shape is not None else images
-        return self.model_dump_json(indent=1, include=kept)
+        absent = {name for name in ("sample_rate", "tokens", "columns") if not getattr(self, name)}
+        images_only = {"height", "width", "channels", "order", "scale", "mean", "std", "resize", "crop"}
+        left_out = absent | (images_only if self.input_shape is not None else {"input_shape"})
+        return self.model_dump_json(indent=1, exclude=left_out, by_alias=True)
 
 
 def normalise(inputs: npt.NDArray[Any], how: Preprocessing) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd.artifact.reference import pipeline_reference
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
 from edgekd.examine import write_one_input
@@ -255,6 +256,7 @@ class Run:
     def package(
         self,
         loaded: Finished[Loaded],
+        distilled: Finished[Distilled],
         exports: Finished[Exports],
         quantized: Finished[Quantized],
         configured: Finished[Configured],
@@ -263,14 +265,18 @@ class Run:
         made_from = [configured.digest, self.plan.model_dump(mode="json")]
 
         def work(folder: Path) -> Packaged:
+            teacher = reopen_teacher(self.plan, loaded.record, loaded.folder)
+            students = trained_modules(distilled.record, teacher, loaded.record.preprocessing)
             return package(
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
                 optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
+                task=loaded.record.task,
                 classes=loaded.record.classes,
                 data=_data_of(loaded),
+                reference=pipeline_reference(teacher, students, distilled.folder, exports.record.shipped),
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
                 manifest={

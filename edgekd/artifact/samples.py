@@ -7,12 +7,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from edgekd.artifact.contract import Answer, Contract
 from edgekd.errors import BadInput
-from edgekd.preprocessing import Preprocessing
+from edgekd.formats.zip_members import shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = TEMPLATES / "browser"
@@ -33,14 +34,9 @@ SWIFT_TYPES = {"uint8": "uInt8", "float32": "float", "int64": "int64"}
 PLAIN = re.compile(r"[\w.,:;=+/ -]*", re.ASCII)
 """What means itself within the quotes of every language."""
 
-Kind = Literal["image", "sound", "tokens", "array"]
-Answer = Literal["classes", "boxes", "outputs"]
 
-
-def write_samples(
-    folder: Path, how: Preprocessing, *, kind: Kind, answer: Answer, session: Mapping[str, Any]
-) -> None:
-    """Write `samples/` into the artifact in `folder`, which holds its graphs and parity vectors.
+def write_samples(folder: Path, how: Contract, *, answer: Answer, session: Mapping[str, Any]) -> None:
+    """Write `samples/` into the artifact in `folder`, which holds its graphs.
 
     Args:
         answer: what the parity vectors hold.
@@ -49,19 +45,10 @@ def write_samples(
     Raises:
         BadInput: a session option is no plain word.
     """
-    values = _values(folder, how, kind, answer) | _options(session) | {"graph": graph_of(folder, session)}
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    environment.filters["plain"] = plain
+    values, environment = sample_values(folder, how, answer=answer, session=session), templates()
     for name in sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*") if path.is_file()):
         target = folder / "samples" / name.removesuffix(".j2")
-        if not name.startswith(PROGRAMS) or FOR_ONE_KIND.get(name, kind) != kind:
+        if not name.startswith(PROGRAMS) or FOR_ONE_KIND.get(name, how.kind) != how.kind:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".j2"):
@@ -72,50 +59,61 @@ def write_samples(
         shutil.copyfile(TEMPLATES / source, folder / "samples" / "node" / name)
 
 
-def graph_of(folder: Path, session: Mapping[str, Any]) -> str:
-    """Name of the graph that the programs run: the one for apps, in ONNX Runtime's own format where that was chosen."""
-    own = "ort" if "file" in session else "onnx"
-    names = (f"app.{own}", "app.onnx", f"model.{own}")
-    return next(name for name in names if (folder / name).is_file())
+def templates() -> Environment:
+    """Everything that is written for one artifact; texts from outside pass one of the filters."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    environment.filters["plain"] = plain
+    return environment
 
 
 def plain(value: str) -> str:
     """The text itself, which may stand between quotes in a program of any language. Raises BadInput for any other."""
     if not PLAIN.fullmatch(value):
-        raise BadInput(f"{value!r} is no session option that could be written into a program; leave it out.")
+        raise BadInput(f"{shown(value)} is no session option that could be written into a program; leave it out.")
     return value
 
 
-def _values(folder: Path, how: Preprocessing, kind: Kind, answer: Answer) -> dict[str, Any]:
+def sample_values(folder: Path, how: Contract, *, answer: Answer, session: Mapping[str, Any]) -> dict[str, Any]:
+    """What the templates are filled with."""
     shapes = {"image": f"(height, width, {how.channels})", "sound": "(frames)", "tokens": "(tokens)"}
-    dtype = {"image": "uint8", "sound": "float32", "tokens": "int64"}.get(kind, how.dtype)
+    dtype = {"image": "uint8", "sound": "float32", "tokens": "int64"}.get(how.kind, how.dtype)
     pair = bool(how.tokens and how.tokens.pair)
+    entries = {key: str(value) for key, value in session.items() if key.startswith("session.")}
+    if not session.get("prepacking", True):
+        entries["session.disable_prepacking"] = "1"
     return {
-        "kind": kind,
+        "kind": how.kind,
         "answer": answer,
-        "task": f"Answers for {'two texts' if pair else WHAT[kind]}",
-        "given": GIVEN[kind] + ' "another"' * pair,
-        "native_given": GIVEN_NATIVE[kind],
-        "needs": NEEDS.get(kind, ""),
+        "task": f"Answers for {'two texts' if pair else WHAT[how.kind]}",
+        "given": GIVEN[how.kind] + ' "another"' * pair,
+        "native_given": GIVEN_NATIVE[how.kind],
+        "needs": NEEDS.get(how.kind, ""),
+        "graph": _graph(folder, session),
         "batched": not (folder / "app.onnx").is_file(),
-        "input": INPUT[kind],
+        "input": INPUT[how.kind],
         "channels": how.channels,
         "rate": how.sample_rate,
         "pair": pair,
         "dtype": dtype,
         "native_type": NATIVE_TYPES[dtype],
         "swift_type": SWIFT_TYPES[dtype],
-        "raw_shape": shapes.get(kind, f"({', '.join(map(str, how.shape))})"),
-    }
-
-
-def _options(session: Mapping[str, Any]) -> dict[str, Any]:
-    entries = {key: str(value) for key, value in session.items() if key.startswith("session.")}
-    if not session.get("prepacking", True):
-        entries["session.disable_prepacking"] = "1"
-    return {
+        "raw_shape": shapes.get(how.kind, f"({', '.join(map(str, how.shape))})"),
         "threads": int(session.get("threads", 1)),
         "arena": bool(session.get("arena", True)),
         "memory_pattern": bool(session.get("memory_pattern", True)),
         "entries": entries,
     }
+
+
+def _graph(folder: Path, session: Mapping[str, Any]) -> str:
+    """Name of the graph that the programs run: the one for apps, in ONNX Runtime's own format where that was chosen."""
+    own = "ort" if "file" in session else "onnx"
+    names = (f"app.{own}", "app.onnx", f"model.{own}")
+    return next(name for name in names if (folder / name).is_file())
