@@ -1,16 +1,23 @@
 """What an app must know of a model, in one record: `preprocess.json`, and the metadata of every graph beside it."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from edgekd.external_data import set_metadata
 from edgekd.preprocessing import Preprocessing
 from edgekd.record import Record
 from edgekd.tasks.boxes import NMS_IOU
 from edgekd.tasks.detection import CONFIDENT
+from edgekd.version import __version__
 
 FILE = "preprocess.json"
+METADATA_KEY = "edgekd"
+"""Of the same JSON in a graph's `metadata_props`."""
+UNKNOWN = "unknown"
 Kind = Literal["image", "sound", "tokens", "array"]
 """What an app has: a decoded image, samples of a sound, token ids, or the model's input itself."""
 Answer = Literal["classes", "boxes", "outputs"]
@@ -37,6 +44,34 @@ class Tensor(Record):
     meaning: str
 
 
+class Licence(Record):
+    """`id` is an SPDX identifier or expression, what a file calls it, or "unknown"; `origin` is who says so; `file` is
+    where in the artifact its text lies."""
+
+    id: str = UNKNOWN
+    origin: str = "nobody says"
+    file: str | None = None
+
+
+class Licences(Record):
+    """Of the model that came in, of the data (None where there are none), and of the student's code and weights."""
+
+    teacher: Licence = Licence()
+    data: Licence | None = None
+    student: Licence = Licence()
+
+
+class Source(Record):
+    """What the model was made from. No time and no path, so that the same run makes the same bytes."""
+
+    edgekd: str = __version__
+    model_sha256: str | None = None
+    """Of the file that came in."""
+    target: str
+    shipped: str
+    """Which model, under which scheme, for which runtime."""
+
+
 class Contract(Preprocessing):
     """How an app feeds the model and what it makes of the outputs, beside everything that preprocessing says."""
 
@@ -51,6 +86,8 @@ class Contract(Preprocessing):
     boxes: Boxes | None = None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    licences: Licences
+    source: Source
 
     def label(self, index: int) -> str:
         """Name of a class, or its index where classes have no names."""
@@ -62,7 +99,15 @@ class Contract(Preprocessing):
         return self.height or 0, self.width or 0
 
 
-def contract_of(how: Preprocessing, *, task: str, classes: tuple[str, ...] | None, outputs: Shapes) -> Contract:
+def contract_of(
+    how: Preprocessing,
+    *,
+    task: str,
+    classes: tuple[str, ...] | None,
+    outputs: Shapes,
+    licences: Licences,
+    source: Source,
+) -> Contract:
     """The contract of a model that does `task`, a name in `edgekd.tasks.table.TASKS`, and gives `outputs`."""
     answer = ANSWERS.get(task, "outputs")
     meanings = MEANINGS[answer]
@@ -79,7 +124,18 @@ def contract_of(how: Preprocessing, *, task: str, classes: tuple[str, ...] | Non
             Tensor(name=name, dtype="float32", shape=(1, *shape), meaning=meanings[at] if at < len(meanings) else RAW)
             for at, (name, shape) in enumerate(outputs.items())
         ),
+        licences=licences,
+        source=source,
     )
+
+
+def write_contract(folder: Path, contract: Contract) -> None:
+    """Write preprocess.json, and the same into the metadata of every ONNX graph in `folder`."""
+    text = contract.as_json()
+    (folder / FILE).write_text(f"{text}\n", encoding="utf-8")
+    compact = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    for path in sorted(folder.glob("*.onnx")):
+        set_metadata(path, METADATA_KEY, compact)
 
 
 def kind_of(how: Preprocessing) -> Kind:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgekd.artifact.contract import Answer, Contract
+from edgekd.artifact.contract import Contract
 from edgekd.artifact.samples import WHAT, sample_values, templates
 from edgekd.external_data import data_file
 from edgekd.rendering.gfm import escape
@@ -12,12 +12,10 @@ from edgekd.results import Candidate
 from edgekd.schemes.offered import PRECISION
 
 
-def write_readme(
-    folder: Path, how: Contract, *, answer: Answer, chosen: Candidate, target: str, shipped: str
-) -> None:
-    """Write README.md of the artifact in `folder`; `answer` is what it is asked for, `shipped` says what ships."""
+def write_readme(folder: Path, how: Contract, *, chosen: Candidate, target: str, shipped: str) -> None:
+    """Write README.md of the artifact in `folder`, which holds its graphs; `shipped` says in words what ships."""
     beside = data_file(folder / "model.onnx")
-    values = sample_values(folder, how, answer=answer, session=chosen.session)
+    values = sample_values(folder, how, chosen.session)
     used = f"{values['threads']} thread{'s' * (values['threads'] > 1)}"
     numbers = {"Latency": chosen.latency_p50_ms, "Peak memory": chosen.peak_memory_kib}
     environment = templates()

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from edgekd.artifact.contract import Answer, Contract
+from edgekd.artifact.contract import Contract
 from edgekd.errors import BadInput
 from edgekd.formats.zip_members import shown
 
@@ -35,17 +35,17 @@ PLAIN = re.compile(r"[\w.,:;=+/ -]*", re.ASCII)
 """What means itself within the quotes of every language."""
 
 
-def write_samples(folder: Path, how: Contract, *, answer: Answer, session: Mapping[str, Any]) -> None:
+def write_samples(folder: Path, how: Contract, *, session: Mapping[str, Any]) -> None:
     """Write `samples/` into the artifact in `folder`, which holds its graphs.
 
     Args:
-        answer: what the parity vectors hold.
+        how: its answer is what the parity vectors hold.
         session: the session options that were found best.
 
     Raises:
         BadInput: a session option is no plain word.
     """
-    values, environment = sample_values(folder, how, answer=answer, session=session), templates()
+    values, environment = sample_values(folder, how, session), templates()
     for name in sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*") if path.is_file()):
         target = folder / "samples" / name.removesuffix(".j2")
         if not name.startswith(PROGRAMS) or FOR_ONE_KIND.get(name, how.kind) != how.kind:
@@ -80,7 +80,7 @@ def plain(value: str) -> str:
     return value
 
 
-def sample_values(folder: Path, how: Contract, *, answer: Answer, session: Mapping[str, Any]) -> dict[str, Any]:
+def sample_values(folder: Path, how: Contract, session: Mapping[str, Any]) -> dict[str, Any]:
     """What the templates are filled with."""
     shapes = {"image": f"(height, width, {how.channels})", "sound": "(frames)", "tokens": "(tokens)"}
     dtype = {"image": "uint8", "sound": "float32", "tokens": "int64"}.get(how.kind, how.dtype)
@@ -90,7 +90,7 @@ def sample_values(folder: Path, how: Contract, *, answer: Answer, session: Mappi
         entries["session.disable_prepacking"] = "1"
     return {
         "kind": how.kind,
-        "answer": answer,
+        "answer": how.answer,
         "task": f"Answers for {'two texts' if pair else WHAT[how.kind]}",
         "given": GIVEN[how.kind] + ' "another"' * pair,
         "native_given": GIVEN_NATIVE[how.kind],

@@ -4,25 +4,29 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edgekd.artifact.bill import software_bill
-from edgekd.artifact.contract import FILE, contract_of
+from edgekd.artifact.bill import MODEL, write_bill
+from edgekd.artifact.contract import Licences, Source, contract_of, write_contract
 from edgekd.artifact.identity import write_identity
+from edgekd.artifact.licences import Carried
 from edgekd.artifact.parity import read_parity
 from edgekd.artifact.readme import write_readme
 from edgekd.artifact.samples import write_samples
 from edgekd.artifact.shipped_file import output_shapes
 from edgekd.artifact.vectors import Reference, write_parity
-from edgekd.external_data import copy_onnx
+from edgekd.external_data import copy_onnx, size_kib
 from edgekd.preprocessing import Preprocessing
 from edgekd.record import Record
 from edgekd.rendering.outline import Shipped, shipped_as
 from edgekd.results import Candidate
 
+NOBODY_SAYS = Carried(Licences(), {})
+
 
 class Packaged(Record):
-    """File in the artifact to its SHA-256, and sentences on what it does not prove."""
+    """File in the artifact to its SHA-256, the size of the model that ships, and sentences on what nothing proves."""
 
     files: dict[str, str]
+    size_kib: float
     notes: tuple[str, ...] = ()
 
 
@@ -38,6 +42,7 @@ def package(
     reference: Reference,
     manifest: dict[str, Any],
     trained: Shipped,
+    licences: Carried = NOBODY_SAYS,
     tokenizer: Path | None = None,
     optimised: Path | None = None,
 ) -> Packaged:
@@ -49,24 +54,34 @@ def package(
         reference: the pipeline's model, whose outputs the parity vectors expect.
         manifest: what the run was made from: source model, recipe, target, versions.
         trained: which of the students ships, or "teacher" where none was trained.
+        licences: of what the model was made from.
         tokenizer: the file that turns text into the model's input, for models of text.
         optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
-    shipped = shipped_as(trained, chosen)
-    copy_onnx(model, folder / "model.onnx")
+    shipped, target = shipped_as(trained, chosen), str(manifest["target"])
+    copy_onnx(model, folder / MODEL)
     if optimised:
         shutil.copyfile(optimised, folder / optimised.name)
-    outputs = output_shapes(folder / "model.onnx", chosen, preprocessing)
-    contract = contract_of(preprocessing, task=task, classes=classes, outputs=outputs)
-    (folder / FILE).write_text(contract.as_json() + "\n", encoding="utf-8")
+    contract = contract_of(
+        preprocessing,
+        task=task,
+        classes=classes,
+        outputs=output_shapes(folder / MODEL, chosen, preprocessing),
+        licences=licences.licences,
+        source=Source(model_sha256=(manifest.get("model") or {}).get("sha256"), target=target, shipped=shipped),
+    )
+    write_contract(folder, contract)
+    chosen = chosen.model_copy(update={"size_kib": size_kib(folder / MODEL)})
     if tokenizer and preprocessing.tokens:
         shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)
     if contract.answer != "outputs":
         names = (contract.label(index) for index in range(contract.outputs[0].shape[-1]))
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    licences.write(folder)
     notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data)
-    answer = read_parity(folder).answer
-    write_samples(folder, contract, answer=answer, session=chosen.session)
-    write_readme(folder, contract, answer=answer, chosen=chosen, target=manifest["target"], shipped=shipped)
-    (folder / "sbom.cdx.json").write_text(software_bill(folder / "model.onnx", manifest))
-    return Packaged(files=write_identity(folder, manifest, chosen=chosen, shipped=shipped), notes=notes)
+    asked = contract.model_copy(update={"answer": read_parity(folder).answer})
+    write_samples(folder, asked, session=chosen.session)
+    write_readme(folder, asked, chosen=chosen, target=target, shipped=shipped)
+    write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
+    files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)
+    return Packaged(files=files, size_kib=chosen.size_kib or 0.0, notes=notes)

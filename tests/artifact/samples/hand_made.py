@@ -181,7 +181,7 @@ def write_artifact(
     np.save(folder / "parity" / "output0.npy", outputs)
     how = contract(kind, answer, channels)
     (folder / "preprocess.json").write_text(how.as_json())
-    write_samples(folder, how, answer=answer, session=session or {"threads": 1})
+    write_samples(folder, how, session=session or {"threads": 1})
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = (f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
     (folder / "SHA256SUMS").write_text("".join(sums))
