@@ -283,6 +283,7 @@ class Run:
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
+                max_opset=self.profile.runtimes[chosen.runtime].max_opset,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
             )
 

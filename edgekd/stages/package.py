@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact.app.graph import LEAST_OPSET, write_app
 from edgekd.artifact.bill import MODEL, write_bill
 from edgekd.artifact.contract import Licences, Source, contract_of, write_contract
 from edgekd.artifact.identity import write_identity
@@ -42,6 +43,7 @@ def package(
     reference: Reference,
     manifest: dict[str, Any],
     trained: Shipped,
+    max_opset: int = LEAST_OPSET,
     licences: Carried = NOBODY_SAYS,
     tokenizer: Path | None = None,
     optimised: Path | None = None,
@@ -54,6 +56,7 @@ def package(
         reference: the pipeline's model, whose outputs the parity vectors expect.
         manifest: what the run was made from: source model, recipe, target, versions.
         trained: which of the students ships, or "teacher" where none was trained.
+        max_opset: what the device's runtime loads at most.
         licences: of what the model was made from.
         tokenizer: the file that turns text into the model's input, for models of text.
         optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
@@ -80,6 +83,8 @@ def package(
     licences.write(folder)
     notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data)
     asked = contract.model_copy(update={"answer": read_parity(folder).answer})
+    if asked.kind != "array" or asked.answer != "outputs":
+        write_app(folder / MODEL, asked, max_opset=max_opset, tokenizer=tokenizer)
     write_samples(folder, asked, session=chosen.session)
     write_readme(folder, asked, chosen=chosen, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
