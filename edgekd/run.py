@@ -241,7 +241,6 @@ class Run:
     ) -> Finished[Configured]:
         def work(folder: Path) -> Configured:
             return configure(
-                folder,
                 chosen=choice.record.chosen,
                 files=quantized.folder,
                 profile=self.profile,
@@ -267,7 +266,6 @@ class Run:
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
-                optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
                 classes=loaded.record.classes,
                 data=_data_of(loaded),
