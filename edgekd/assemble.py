@@ -6,6 +6,7 @@ from typing import Any
 from edgekd.budget import judge, load_time, parse_budgets, verdict
 from edgekd.device import DeviceProfile
 from edgekd.figures import Figures
+from edgekd.places.environment import environment
 from edgekd.recipe import Recipe
 from edgekd.rendering.outline import shipped_as
 from edgekd.rendering.text import quantity
@@ -56,9 +57,21 @@ class RunFacts:
     finished: str | None = None
 
 
+def manifest_of(plan: Recipe, loaded: Loaded, target: str) -> dict[str, Any]:
+    """What an artifact says it was made from: the model that came in, the splits, the recipe, and versions."""
+    return {
+        "model": {"path": str(plan.model), "sha256": loaded.sha256},
+        "data": loaded.manifest.model_dump(mode="json") if loaded.manifest else None,
+        "score_name": loaded.score_name,
+        "target": target,
+        "recipe": plan.model_dump(mode="json", exclude_defaults=True),
+        "versions": environment()["versions"],
+    }
+
+
 def assemble_report(facts: RunFacts) -> Report:
     """Judge the budgets and gather every figure, reason, fallback and gap of the run."""
-    chosen = facts.configured.chosen
+    chosen = facts.configured.chosen.model_copy(update={"size_kib": facts.packaged.size_kib})
     models = facts.benchmarked.models
     shipped = Figures(**{name: getattr(chosen, name) for name in Figures.model_fields})
     outcomes = judge(
@@ -200,6 +213,7 @@ def _warnings(facts: RunFacts) -> tuple[str, ...]:
         *facts.loaded.notes,
         *facts.quantized.notes,
         *facts.choice.warnings,
+        *facts.packaged.notes,
         *(f"the benchmark here was disturbed: {what}" for what in disturbed),
     )
 

@@ -62,6 +62,15 @@ def copy_onnx(source: Path, target: Path) -> None:
     write_atomic(target, to_bytes(model))
 
 
+def set_metadata(path: Path, key: str, text: str) -> None:
+    """Put an entry into the metadata of a file that `write_onnx` wrote, in place of one of the same key."""
+    model = onnx.load(path, load_external_data=False)
+    others = [entry for entry in model.metadata_props if entry.key != key]
+    del model.metadata_props[:]
+    model.metadata_props.extend([*others, onnx.StringStringEntryProto(key=key, value=text)])
+    write_atomic(path, to_bytes(model))
+
+
 def data_file(path: Path) -> Path:
     """Where the weights of a model lie that is too large for the one file `path`."""
     return path.with_name(f"{path.name}.data")

@@ -47,7 +47,7 @@ def run_compress(
         known = run.emulate(loaded, exports, quantized, benchmarked)
         choice = run.choose(loaded, quantized, known)
         configured = run.configure(loaded, quantized, choice)
-        packaged = run.package(loaded, exports, quantized, configured)
+        packaged = run.package(loaded, distilled, exports, quantized, configured)
         facts = RunFacts(
             plan=run.plan,
             profile=run.profile,

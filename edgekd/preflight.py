@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from edgekd.artifact.licences import parse_licences
 from edgekd.budget import parse_budgets
 from edgekd.command_line import option_words
 from edgekd.data.classes import read_classes
@@ -29,7 +30,8 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         out: the run folder that the user named, for the command that an error proposes.
 
     Raises:
-        UsageError: an unknown scheme, runtime or front, an unreadable budget or time, a target that is not emulated.
+        UsageError: an unknown scheme, runtime, licence or front, an unreadable budget or time, a target that is not
+            emulated.
         BadInput: a file that is not there or cannot be read, a function that its file lacks, a model that needs an
             architecture or the user's trust, or a student that needs data where there are none.
         PlaceLost: what is to be emulated needs a kit that is not there.
@@ -44,6 +46,7 @@ def check_plan(plan: Recipe, *, out: Path | None = None) -> None:
         parse_seconds(plan.time)
     if plan.duration is not None:
         parse_duration(plan.duration)
+    parse_licences(plan.licence)
     if not plan.judge and (plan.ablate or plan.folds):
         raise UsageError("--ablate and --folds compare with the student trained alone, which --no-judge leaves out")
     student = plan.student or ("auto" if plan.data else "none")

@@ -82,11 +82,10 @@ class Preprocessing(Record):
 
     def as_json(self) -> str:
         """The record as the artifact holds it: of ready-made inputs nothing that only images have."""
-        own = {name for name in ("sample_rate", "tokens", "columns") if getattr(self, name)}
-        ready = {"identity", "input_shape", "dtype", "origin", *own}
-        images = set(type(self).model_fields) - {"input_shape", "sample_rate", "tokens", "columns"}
-        kept = ready if self.input_shape is not None else images
-        return self.model_dump_json(indent=1, include=kept)
+        absent = {name for name in ("sample_rate", "tokens", "columns") if not getattr(self, name)}
+        images_only = {"height", "width", "channels", "order", "scale", "mean", "std", "resize", "crop"}
+        left_out = absent | (images_only if self.input_shape is not None else {"input_shape"})
+        return self.model_dump_json(indent=1, exclude=left_out, by_alias=True)
 
 
 def normalise(inputs: npt.NDArray[Any], how: Preprocessing) -> npt.NDArray[Any]:
@@ -97,10 +96,15 @@ def normalise(inputs: npt.NDArray[Any], how: Preprocessing) -> npt.NDArray[Any]:
     if how.identity:
         return inputs.astype(how.dtype, copy=False)
     ordered = inputs[..., ::-1] if how.order == "bgr" else inputs
-    unit = 255.0 if how.scale == "0..1" else 1.0
-    gain = (1.0 / (unit * np.asarray(how.std, np.float32))).astype(np.float32)
-    shift = (-np.asarray(how.mean, np.float32) / np.asarray(how.std, np.float32)).astype(np.float32)
+    gain, shift = gain_and_shift(how)
     return np.ascontiguousarray((ordered.astype(np.float32) * gain + shift).transpose(0, 3, 1, 2))
+
+
+def gain_and_shift(how: Preprocessing) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what pixels are multiplied by, and what is added then, by channel of the model's input: float32 each."""
+    unit = 255.0 if how.scale == "0..1" else 1.0
+    mean, std = np.asarray(how.mean, np.float32), np.asarray(how.std, np.float32)
+    return (1.0 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
 
 def sample_inputs(count: int, shape: tuple[int, ...], dtype: Dtype) -> npt.NDArray[Any]:

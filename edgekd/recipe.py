@@ -66,6 +66,12 @@ class Recipe(Record):
         "Length that sounds are cut or padded to, such as 1s [default: the model's, else what 95 % of them do not "
         "exceed, at most 10 s].",
     )
+    licence: tuple[str, ...] = _option(
+        (),
+        MODEL,
+        "Licence that goes into the artifact, as SPDX names it: teacher=MIT, data=CC-BY-4.0 or student=Apache-2.0; may "
+        "be repeated [default: what the files say].",
+    )
     trust: bool = _option(False, MODEL, "Run code that comes inside the model file or is named by a recipe.")
 
     student: str | None = _option(

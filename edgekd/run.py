@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd.artifact.licences import licences_of_run
+from edgekd.artifact.reference import pipeline_reference
+from edgekd.assemble import manifest_of
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
 from edgekd.examine import write_one_input
@@ -254,30 +257,31 @@ class Run:
     def package(
         self,
         loaded: Finished[Loaded],
+        distilled: Finished[Distilled],
         exports: Finished[Exports],
         quantized: Finished[Quantized],
         configured: Finished[Configured],
     ) -> Finished[Packaged]:
         chosen = configured.record.chosen
-        made_from = [configured.digest, self.plan.model_dump(mode="json")]
+        licences = licences_of_run(self.plan, loaded.record.licence)
+        made_from = [configured.digest, self.plan.model_dump(mode="json"), licences.digest]
 
         def work(folder: Path) -> Packaged:
+            teacher = reopen_teacher(self.plan, loaded.record, loaded.folder)
+            students = trained_modules(distilled.record, teacher, loaded.record.preprocessing)
             return package(
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
                 preprocessing=loaded.record.preprocessing,
+                task=loaded.record.task,
                 classes=loaded.record.classes,
                 data=_data_of(loaded),
+                reference=pipeline_reference(teacher, students, distilled.folder, exports.record.shipped),
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
-                manifest={
-                    "model": {"path": str(self.plan.model), "sha256": loaded.record.sha256},
-                    "data": loaded.record.manifest.model_dump(mode="json") if loaded.record.manifest else None,
-                    "target": self.profile.name,
-                    "recipe": self.plan.model_dump(mode="json", exclude_defaults=True),
-                    "versions": environment()["versions"],
-                },
+                licences=licences,
+                manifest=manifest_of(self.plan, loaded.record, self.profile.name),
             )
 
         return self.workspace.stage("package", made_from, Packaged, work)

@@ -164,7 +164,7 @@ def test_the_artifact_says_what_its_outputs_are_and_its_program_finds_objects(ru
     assert [output.name for output in model.graph.output] == ["logits", "boxes"]
     readme = (artifact / "README.md").read_text()
     assert "x1, y1, x2, y2 in pixels" in readme and "sigmoid" in readme
-    assert json.loads((artifact / "postprocess.json").read_text())["nms_iou"] == 0.6
+    assert json.loads((artifact / "preprocess.json").read_text())["boxes"]["nms_iou"] == 0.6
     assert (artifact / "labels.txt").read_text().split() == ["wide", "tall"]
     program = run_folder / "predict.py"
     program.write_text(readme.split("```python\n")[1].split("```")[0])

@@ -1,1 +1,1 @@
-"""The parts of the artifact: what an app embeds, and what proves it."""
+"""What fills an artifact, one file for each part: what an app embeds, how it is fed, and what proves that it is."""

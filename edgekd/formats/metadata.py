@@ -9,7 +9,8 @@ MAX_LABELS = 100_000
 
 
 def checked_metadata(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return mean, std (tuples of floats), input_size (channels, height, width), interpolation, crop_pct and labels.
+    """Return mean, std (tuples of floats), input_size (channels, height, width), interpolation, crop_pct, labels and
+    licence.
 
     Values may be plain, or JSON texts as extra files and ONNX metadata hold them. What has another form is left out.
     """
@@ -85,6 +86,11 @@ def _labels(value: Any) -> tuple[str, ...] | None:
     return labels if len(set(labels)) == len(labels) else None
 
 
+def _licence(value: Any) -> str | None:
+    good = isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
+    return value if good else None
+
+
 ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "mean": ("mean", _statistics),
     "std": ("std", _deviations),
@@ -99,4 +105,6 @@ ALIASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "names": ("labels", _labels),
     "class_to_idx": ("labels", _labels),
     "idx_to_class": ("labels", _labels),
+    "license": ("licence", _licence),
+    "licence": ("licence", _licence),
 }

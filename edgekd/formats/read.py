@@ -33,8 +33,8 @@ class LoadedModel:
     sha256: str
     input_shape: tuple[int | None, ...] | None
     metadata: dict[str, Any]
-    """Of mean, std, input_size, interpolation, crop_pct and labels, and of encoders pad and max_length: what the file
-    itself states."""
+    """Of mean, std, input_size, interpolation, crop_pct, labels and licence, and of encoders pad and max_length: what
+    the file itself states."""
     notes: tuple[str, ...]
     """Sentences for the report."""
     trainable: bool

@@ -58,6 +58,8 @@ class Loaded(Record):
     synthesised: bool
     teacher: Figures
     notes: tuple[str, ...]
+    licence: str | None = None
+    """What the model file says of itself."""
 
     @property
     def labelled(self) -> bool:
@@ -138,6 +140,7 @@ def load(folder: Path, *, plan: Recipe, listen: Listener) -> Loaded:
         synthesised=bool(source) and not plan.data,
         teacher=figures,
         notes=(*teacher.notes, *(manifest.notes if manifest else ()), *_unscored(task, shapes), *notes),
+        licence=teacher.metadata.get("licence"),
     )
 
 

@@ -37,12 +37,13 @@ def overlap(ours: Values, theirs: Values) -> Floats:
     return _overlap([side[:, None] for side in ours.T.astype(np.float64)], list(theirs.T.astype(np.float64)))
 
 
-def detect(said: Values) -> Detected:
-    """The answers in what a detector says of one image, (positions, classes + 4), without doubles (greedy NMS)."""
+def detect(said: Values, *, least: float = LEAST_CONFIDENCE, nms_iou: float = NMS_IOU) -> Detected:
+    """The answers in what a detector says of one image, (positions, classes + 4), from a confidence of `least` on and
+    without doubles (greedy NMS)."""
     classes = said.shape[1] - 4
     with np.errstate(over="ignore", invalid="ignore"):
         confidences = (1 / (1 + np.exp(-said[:, :classes].astype(np.float64)))).ravel()
-        found = np.flatnonzero(confidences >= LEAST_CONFIDENCE)
+        found = np.flatnonzero(confidences >= least)
     found = found[np.argsort(-confidences[found], kind="stable")][:MOST_CANDIDATES]
     position, kind = np.divmod(found, classes)
     boxes = said[position, classes:].astype(np.float64)
@@ -51,7 +52,7 @@ def detect(said: Values) -> Detected:
     while len(left) and len(kept) < MOST_ANSWERS:
         best, left, sides = int(left[0]), left[1:], sides[:, 1:]
         kept.append(best)
-        alone = (_overlap(list(boxes[best]), list(sides)) <= NMS_IOU) | (kind[left] != kind[best])
+        alone = (_overlap(list(boxes[best]), list(sides)) <= nms_iou) | (kind[left] != kind[best])
         left, sides = left[alone], sides[:, alone]
     return Detected(kind[kept].astype(np.int64), confidences[found][kept], boxes[kept])
 

@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 
+from edgekd.artifact.contract import Contract
+from edgekd.artifact.vectors import Reference
 from edgekd.browser.runtime import install_web_runtime
 from edgekd.data.image import Fit, fit_image, open_image
 from edgekd.errors import EdgekdError
@@ -50,8 +52,10 @@ def package_model(folder: Path, model: Path, how: Preprocessing, classes: tuple[
         model=model,
         chosen=Candidate.model_validate({**chosen, "session": {"threads": 1}}),
         preprocessing=how,
+        task="detection" if len(onnx.load(model).graph.output) == 2 else "classification",
         classes=classes,
         data=None,
+        reference=Reference("the file as it came", lambda inputs: predict_all(model, [inputs])),
         manifest={"target": "raspberry-pi-4"},
         trained="control",
     )
@@ -122,7 +126,7 @@ def python_says() -> Callable[[Path, Path], dict[str, float]]:
     """`python_says(artifact, image)`: class to probability in per cent, by Pillow, numpy and ONNX Runtime."""
 
     def ask(artifact: Path, image: Path) -> dict[str, float]:
-        how = Preprocessing.model_validate_json((artifact / "preprocess.json").read_text())
+        how = Contract.model_validate_json((artifact / "preprocess.json").read_text())
         fit = Fit(how.height or 0, how.width or 0, how.channels or 0, how.resize, how.crop)
         ready = normalise(fit_image(open_image(image), fit)[None], how)
         logits = predict_all(artifact / "model.onnx", [ready])[0][0].astype(np.float64)

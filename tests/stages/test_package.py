@@ -12,6 +12,8 @@ import onnx
 import pytest
 from PIL import Image
 
+from edgekd.artifact.parity import read_parity, read_raw, read_tensors
+from edgekd.artifact.vectors import Reference
 from edgekd.data.image import Fit, fit_image, open_image
 from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing, normalise
@@ -62,8 +64,10 @@ def make_artifact(folder: Path, how: Preprocessing, *, name: str = "logits", **c
         model=folder / "m.onnx",
         chosen=Candidate.model_validate(chosen),
         preprocessing=how,
+        task="classification" if classes else "generic",
         classes=classes,
         data=None,
+        reference=Reference("the file as it came", lambda inputs: predict_all(folder / "m.onnx", [inputs])),
         manifest={"target": "raspberry-pi-4"},
         trained="control",
         optimised=optimised,
@@ -106,18 +110,19 @@ def test_the_program_predicts_what_the_pipeline_does(tmp_path: Path, how: Prepro
 
 
 @pytest.mark.parametrize("how", [images(height=40), images(crop=0.7, resize="bicubic", channels=1)], ids=["", "crop"])
-def test_the_image_beside_the_vectors_tells_whether_a_program_prepares_images_rightly(
-    tmp_path: Path, how: Preprocessing
-) -> None:
+def test_the_raw_images_tell_whether_a_program_prepares_images_rightly(tmp_path: Path, how: Preprocessing) -> None:
     artifact = make_artifact(tmp_path, how)
-    with np.load(artifact / "parity" / "image.npz") as parity:
-        image, ready = parity["image"], parity["input"]
-    assert image.dtype == np.uint8 and image.shape[0] > (how.height or 0) and image.shape[1] > (how.width or 0)
-    assert ready.dtype == np.float32 and ready.shape == how.shape
-    Image.fromarray(image).save(tmp_path / "photo.png")
-    logits = predict_all(artifact / "model.onnx", [ready[None]])[0]
-    assert run_program(artifact, tmp_path / "photo.png") == CLASSES[int(logits.argmax())]
-    assert verify(artifact).vectors == 8
+    parity = read_parity(artifact)
+    inputs, [logits] = read_tensors(artifact, parity)
+    raw = read_raw(artifact, parity)
+    assert len({image.shape for image in raw}) > 2
+    fit = Fit(how.height or 0, how.width or 0, how.channels or 0, how.resize, how.crop)
+    for at, (image, vector) in enumerate(zip(raw, parity.vectors, strict=True)):
+        assert np.array_equal(normalise(fit_image(image, fit)[None], how)[0], inputs[at])
+        assert vector.labels[0] == CLASSES[int(logits[at].argmax())]
+        Image.fromarray(image.squeeze()).save(tmp_path / "photo.png")
+        assert at or run_program(artifact, tmp_path / "photo.png") == vector.labels[0]
+    assert verify(artifact).vectors == len(raw) == 8
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,9 @@ def test_inputs_that_are_no_image_files_come_as_arrays(tmp_path: Path, how: Prep
     expected = predict_all(artifact / "model.onnx", [normalise(sample[None], how)])[0]
     said = np.array(run_program(artifact, tmp_path / "sample.npy").strip("[]").split(), float)
     assert said == pytest.approx(expected[0], rel=1e-4)
-    assert not (artifact / "parity" / "image.npz").exists()
+    parity = read_parity(artifact)
+    assert parity.kind == "array" and parity.answer == "outputs"
+    assert np.array_equal(np.stack(read_raw(artifact, parity)), read_tensors(artifact, parity)[0])
     readme = (artifact / "README.md").read_text()
     assert f"of shape {shape}" in readme
     assert "<b>" not in readme
