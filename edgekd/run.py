@@ -282,6 +282,7 @@ class Run:
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
+                profile=self.profile,
             )
 
         return self.workspace.stage("package", made_from, Packaged, work)

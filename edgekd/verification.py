@@ -104,7 +104,9 @@ def _replay(folder: Path, files: int) -> Verification:
     model, optimised = folder / "model.onnx", folder / "model.ort"
     if any(file != data_file(model) for file in external_files(model)):
         raise BadInput(f"{model} keeps weights elsewhere than in {data_file(model).name}; do not trust this.")
-    found = [_difference(path, parity, inputs, outputs) for path in (model, optimised) if path.is_file()]
+    found = [_difference(model, parity.runtime, parity, inputs, outputs)]
+    if optimised.is_file():
+        found.append(_difference(optimised, "onnxruntime", parity, inputs, outputs))
     return Verification(
         files=files,
         vectors=len(inputs),
@@ -114,9 +116,12 @@ def _replay(folder: Path, files: int) -> Verification:
     )
 
 
-def _difference(model: Path, parity: Parity, inputs: npt.NDArray[Any], outputs: list[npt.NDArray[np.float32]]) -> float:
+def _difference(
+    model: Path, runtime: str, parity: Parity, inputs: npt.NDArray[Any], outputs: list[npt.NDArray[np.float32]]
+) -> float:
     """The largest difference from the outputs that are expected, relative to the largest of them."""
-    actual = predict_all(model, [inputs], runtime=parity.runtime, options=on_this_machine(parity.session))
+    options = on_this_machine(parity.session) if runtime == parity.runtime else {}
+    actual = predict_all(model, [inputs], runtime=runtime, options=options)
     given, held = ([output.shape for output in side] for side in (actual, outputs))
     if given != held:
         raise BadInput(
@@ -127,7 +132,7 @@ def _difference(model: Path, parity: Parity, inputs: npt.NDArray[Any], outputs: 
     if not difference <= parity.tolerance.output:
         raise BadInput(
             f"{model} gives outputs that differ by {difference:.1%} from those in parity/, "
-            f"{parity.tolerance.output:.0%} is allowed; this machine's {parity.runtime} computes something else than "
+            f"{parity.tolerance.output:.0%} is allowed; this machine's {runtime} computes something else than "
             "was tested."
         )
     return difference

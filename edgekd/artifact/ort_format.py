@@ -15,7 +15,7 @@ import onnxruntime
 
 from edgekd.device import HOST, DeviceProfile
 from edgekd.errors import BadInput, EdgekdError
-from edgekd.external_data import data_file
+from edgekd.formats.onnx_file import external_files
 from edgekd.latency.optimised import ARM_DECISIONS
 from edgekd.numerics import is_arm
 from edgekd.runtimes import RUNTIMES, in_one_line
@@ -42,7 +42,7 @@ def write_ort(model: Path, out: Path, *, profile: DeviceProfile, given: npt.NDAr
         BadInput: the model keeps its weights beside it, for which this format has no place; or ONNX Runtime does not
             convert it; or what it wrote computes something else. Then there is no `out`.
     """
-    if data_file(model).is_file():
+    if external_files(model):
         raise BadInput(f"{model.name} keeps its weights beside it, for which ONNX Runtime's own format has no place.")
     decisions = {ARM_DECISIONS: str(int(is_arm(profile.isa)))}
     runtime = RUNTIMES["onnxruntime"]

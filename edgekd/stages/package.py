@@ -10,9 +10,11 @@ from edgekd.artifact.identity import write_identity
 from edgekd.artifact.licences import Carried
 from edgekd.artifact.parity import read_parity
 from edgekd.artifact.readme import write_readme
+from edgekd.artifact.runtime_files import write_runtime_files
 from edgekd.artifact.samples import write_samples
 from edgekd.artifact.shipped_file import output_shapes
 from edgekd.artifact.vectors import Reference, write_parity
+from edgekd.device import DeviceProfile
 from edgekd.external_data import copy_onnx, size_kib
 from edgekd.preprocessing import Preprocessing
 from edgekd.record import Record
@@ -41,10 +43,10 @@ def package(
     data: Path | None,
     reference: Reference,
     manifest: dict[str, Any],
+    profile: DeviceProfile,
     trained: Shipped,
     licences: Carried = NOBODY_SAYS,
     tokenizer: Path | None = None,
-    optimised: Path | None = None,
 ) -> Packaged:
     """Fill `folder` with the artifact.
 
@@ -53,15 +55,13 @@ def package(
         data: the run's splits; the parity vectors are test inputs, or made up where there are none.
         reference: the pipeline's model, whose outputs the parity vectors expect.
         manifest: what the run was made from: source model, recipe, target, versions.
+        profile: the target's.
         trained: which of the students ships, or "teacher" where none was trained.
         licences: of what the model was made from.
         tokenizer: the file that turns text into the model's input, for models of text.
-        optimised: the model in ONNX Runtime's own format, where the chosen session loads that.
     """
     shipped, target = shipped_as(trained, chosen), str(manifest["target"])
     copy_onnx(model, folder / MODEL)
-    if optimised:
-        shutil.copyfile(optimised, folder / optimised.name)
     contract = contract_of(
         preprocessing,
         task=task,
@@ -80,8 +80,10 @@ def package(
     licences.write(folder)
     notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data)
     asked = contract.model_copy(update={"answer": read_parity(folder).answer})
+    own = write_runtime_files(folder, profile=profile, chosen=chosen)
     write_samples(folder, asked, session=chosen.session)
     write_readme(folder, asked, chosen=chosen, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
+    manifest = {**manifest, "runtime_files": own.model_dump(mode="json")}
     files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)
-    return Packaged(files=files, size_kib=chosen.size_kib or 0.0, notes=notes)
+    return Packaged(files=files, size_kib=chosen.size_kib or 0.0, notes=(*notes, *own.left_out))
