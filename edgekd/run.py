@@ -8,6 +8,7 @@ from edgekd.artifact.reference import pipeline_reference
 from edgekd.assemble import manifest_of
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
+from edgekd.emulated_figures import kernels_of
 from edgekd.examine import write_one_input
 from edgekd.figures import Number
 from edgekd.following import Follower
@@ -281,6 +282,7 @@ class Run:
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
+                emulated=kernels_of(self.profile, chosen.runtime) if self.plan.emulate else None,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
                 profile=self.profile,
             )

@@ -13,7 +13,7 @@ from edgekd.artifact.readme import write_readme
 from edgekd.artifact.runtime_files import write_runtime_files
 from edgekd.artifact.samples import write_samples
 from edgekd.artifact.shipped_file import output_shapes
-from edgekd.artifact.vectors import Reference, write_parity
+from edgekd.artifact.vectors import Kernels, Reference, write_parity
 from edgekd.device import DeviceProfile
 from edgekd.external_data import copy_onnx, size_kib
 from edgekd.preprocessing import Preprocessing
@@ -46,6 +46,7 @@ def package(
     profile: DeviceProfile,
     trained: Shipped,
     licences: Carried = NOBODY_SAYS,
+    emulated: Kernels | None = None,
     tokenizer: Path | None = None,
 ) -> Packaged:
     """Fill `folder` with the artifact.
@@ -58,6 +59,7 @@ def package(
         profile: the target's.
         trained: which of the students ships, or "teacher" where none was trained.
         licences: of what the model was made from.
+        emulated: the target's kernels, where they are emulated.
         tokenizer: the file that turns text into the model's input, for models of text.
     """
     shipped, target = shipped_as(trained, chosen), str(manifest["target"])
@@ -78,7 +80,7 @@ def package(
         names = (contract.label(index) for index in range(contract.outputs[0].shape[-1]))
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     licences.write(folder)
-    notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data)
+    notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data, emulated=emulated)
     asked = contract.model_copy(update={"answer": read_parity(folder).answer})
     own = write_runtime_files(folder, profile=profile, chosen=chosen)
     write_samples(folder, asked, session=chosen.session)
