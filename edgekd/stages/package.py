@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from edgekd.artifact.app.graph import LEAST_OPSET, write_app
 from edgekd.artifact.bill import MODEL, write_bill
 from edgekd.artifact.contract import Licences, Source, contract_of, write_contract
 from edgekd.artifact.identity import write_identity
@@ -45,6 +46,7 @@ def package(
     manifest: dict[str, Any],
     profile: DeviceProfile,
     trained: Shipped,
+    max_opset: int = LEAST_OPSET,
     licences: Carried = NOBODY_SAYS,
     emulated: Kernels | None = None,
     tokenizer: Path | None = None,
@@ -58,6 +60,7 @@ def package(
         manifest: what the run was made from: source model, recipe, target, versions.
         profile: the target's.
         trained: which of the students ships, or "teacher" where none was trained.
+        max_opset: what the device's runtime loads at most.
         licences: of what the model was made from.
         emulated: the target's kernels, where they are emulated.
         tokenizer: the file that turns text into the model's input, for models of text.
@@ -82,7 +85,9 @@ def package(
     licences.write(folder)
     notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data, emulated=emulated)
     asked = contract.model_copy(update={"answer": read_parity(folder).answer})
-    own = write_runtime_files(folder, profile=profile, chosen=chosen)
+    if asked.kind != "array" or asked.answer != "outputs":
+        write_app(folder / MODEL, asked, max_opset=max_opset, tokenizer=tokenizer)
+    own = write_runtime_files(folder, profile=profile, chosen=chosen, emulate=emulated is not None)
     write_samples(folder, asked, session=chosen.session)
     write_readme(folder, asked, chosen=chosen, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)

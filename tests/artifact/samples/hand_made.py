@@ -173,7 +173,10 @@ def write_artifact(
     onnx.save(made, folder / ("model.onnx" if alone else "app.onnx"))
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     vectors = [expected(one, kind, answer) for one in raw]
-    parity = {"schema": 1, "kind": kind, "answer": answer, "tolerance": TOLERANCE, "vectors": vectors}
+    parity = {
+        **{"schema": 1, "reference": "numpy", "runtime": "onnxruntime", "session": {}, "outputs": ["logits"]},
+        **{"kind": kind, "answer": answer, "tolerance": TOLERANCE, "vectors": vectors},
+    }
     (folder / "parity" / "parity.json").write_text(json.dumps(parity))
     for at, one in enumerate(raw):
         np.save(folder / "parity" / f"raw{at}.npy", one)
