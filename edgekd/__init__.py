@@ -27,6 +27,7 @@ __all__ = [
     "export",
     "gate",
     "inspect",
+    "pack",
     "predict",
     "quantize",
     "report",

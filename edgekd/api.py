@@ -16,6 +16,7 @@ from edgekd.errors import BadInput, UsageError
 from edgekd.progress import Listener, silent
 
 if TYPE_CHECKING:
+    from edgekd.artifact.pack import Packed
     from edgekd.calibration.board import Calibrated
     from edgekd.device import DeviceProfile
     from edgekd.diagnosis import Diagnosis
@@ -203,6 +204,25 @@ def verify(artifact: str | Path) -> "Verification":
     from edgekd.verification import verify as verify_artifact
 
     return verify_artifact(_artifact_of(artifact))
+
+
+def pack(artifact: str | Path, *, out: str | Path | None = None) -> "Packed":
+    """Verify an artifact, or a run's, and write it as one zip file: the same bytes for the same artifact.
+
+    Args:
+        out: the file; by default beside the artifact's folder, under its name.
+
+    Raises:
+        UsageError: `out` lies inside the artifact, is a folder, or its folder is not there.
+        BadInput: the artifact does not verify.
+    """
+    from edgekd.artifact.pack import write_zip
+    from edgekd.verification import verify as verify_artifact
+
+    folder = _artifact_of(artifact)
+    verify_artifact(folder)
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return write_zip(folder, _path(out) or named.with_name(f"{named.name}.zip"))
 
 
 def try_in_browser(

@@ -95,10 +95,7 @@ def answers(
     batch, processes = spec.shape[0] or 1, os.cpu_count() or 1
 
     def share(begin: int, end: int) -> npt.NDArray[np.float32]:
-        given = inputs(begin, end)
-        said = emulated_outputs(path, _as_fed(given, spec), core=core.name, version=core.version)
-        outputs = [np.concatenate(one)[: len(given)].astype(np.float32) for one in zip(*said, strict=True)]
-        return as_one(outputs, every_output)
+        return as_one(every_answer(path, core, inputs(begin, end)), every_output)
 
     found: list[npt.NDArray[np.float32]] = []
     began, done, runs, runs_each = time.monotonic(), 0, FIRST, 0
@@ -113,6 +110,24 @@ def answers(
             listen(Tick(f"samples on {core.name}", done, samples, path.name, wanted))
             runs = min(SHARE, int(left * runs_each / spent))
     return np.concatenate(found)
+
+
+def every_answer(path: Path, core: EmulatedCore, inputs: Array) -> tuple[npt.NDArray[np.float32], ...]:
+    """Return every output of the core's kernels for model inputs (n, ...), each float32 (n, ...).
+
+    Raises as `answers` does.
+    """
+    said = emulated_outputs(path, _as_fed(inputs, _only_input(path)), core=core.name, version=core.version)
+    return tuple(np.concatenate(one)[: len(inputs)].astype(np.float32) for one in zip(*said, strict=True))
+
+
+def kernels_of(profile: DeviceProfile, runtime: str) -> Callable[[Path, Array], tuple[Array, ...]] | None:
+    """Return `every_answer` of what plays a device, whose exceptions it raises; None for a runtime that is not
+    emulated."""
+    if runtime != "onnxruntime":
+        return None
+    core = core_for(profile)
+    return lambda path, inputs: every_answer(path, core, inputs)
 
 
 def _only_input(path: Path) -> InputSpec:

@@ -8,6 +8,7 @@ from edgekd.artifact.reference import pipeline_reference
 from edgekd.assemble import manifest_of
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile
+from edgekd.emulated_figures import kernels_of
 from edgekd.examine import write_one_input
 from edgekd.figures import Number
 from edgekd.following import Follower
@@ -244,7 +245,6 @@ class Run:
     ) -> Finished[Configured]:
         def work(folder: Path) -> Configured:
             return configure(
-                folder,
                 chosen=choice.record.chosen,
                 files=quantized.folder,
                 profile=self.profile,
@@ -274,7 +274,6 @@ class Run:
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
-                optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
                 task=loaded.record.task,
                 classes=loaded.record.classes,
@@ -283,8 +282,10 @@ class Run:
                 trained=exports.record.shipped,
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
+                emulated=kernels_of(self.profile, chosen.runtime) if self.plan.emulate else None,
                 max_opset=self.profile.runtimes[chosen.runtime].max_opset,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
+                profile=self.profile,
             )
 
         return self.workspace.stage("package", made_from, Packaged, work)

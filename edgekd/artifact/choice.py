@@ -8,8 +8,6 @@ than twice the tolerance, such that each spoiled way of feeding is caught, from 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgekd.artifact.answers import Outputs, Vector, answers_of, differences, objects_in
 from edgekd.artifact.contract import Contract
 from edgekd.artifact.parity import Tolerance, relative_difference
@@ -28,13 +26,24 @@ NMS_DOUBT = 0.02
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of samples: outputs that the pipeline expects and that the shipped file gives, each (n, ...), those
-    that it gives under each spoiled way of feeding, by name, and the sizes of the raw images."""
+    """What is known of samples: outputs that the pipeline expects, each (n, ...), those that the shipped file gives on
+    each machine, here first, those that it gives here under each spoiled way of feeding, by name, and the sizes of the
+    raw images."""
 
     expected: Outputs
-    given: Outputs
+    given: Sequence[Outputs]
     spoiled: Mapping[str, Outputs]
     sizes: Sequence[tuple[int, int]]
+
+    def only(self, samples: Sequence[int], *there: Outputs) -> "Known":
+        """The same of some samples, with what further machines give for these."""
+
+        def of(outputs: Outputs) -> Outputs:
+            return [one[list(samples)] for one in outputs]
+
+        given = [*map(of, self.given), *there]
+        spoiled = {name: of(outputs) for name, outputs in self.spoiled.items()}
+        return Known(of(self.expected), given, spoiled, [self.sizes[at] for at in samples])
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,10 @@ class Chosen:
 def choose(contract: Contract, known: Known) -> Chosen | None:
     """Choose up to `VECTORS` samples; None where not one is beyond doubt."""
     wanted = answers_of(contract, known.expected, known.sizes)
-    said = answers_of(contract, known.given, known.sizes)
-    apart = [differences(one, other, max(size)) for one, other, size in zip(wanted, said, known.sizes, strict=True)]
-    pool = _nearest({at: found for at, found in enumerate(apart) if found is not None}, known)
+    apart = _apart(contract, known, wanted)
+    agreed = {at: found for at, found in enumerate(apart) if found is not None}
+    telling = {at: found for at, found in agreed.items() if wanted[at].indices}  # an image without objects tells little
+    pool = _nearest(telling or agreed, known)
     if not pool:
         return None
     tolerance = _tolerance(apart, known, pool)
@@ -71,13 +81,32 @@ def choose(contract: Contract, known: Known) -> Chosen | None:
     )
 
 
+def _apart(contract: Contract, known: Known, wanted: Sequence[Vector]) -> list[tuple[float, float] | None]:
+    """By sample, how far the answer is from the one wanted at most; None where it is another one on any machine."""
+    machines = [answers_of(contract, given, known.sizes) for given in known.given]
+    worst: list[tuple[float, float] | None] = []
+    for at, (one, size) in enumerate(zip(wanted, known.sizes, strict=True)):
+        found = [differences(one, said[at], max(size)) for said in machines]
+        agreed = [each for each in found if each is not None]
+        together = tuple(max(values) for values in zip(*agreed, strict=True))
+        worst.append((together[0], together[1]) if len(agreed) == len(found) else None)
+    return worst
+
+
+def _outputs_apart(known: Known, samples: list[int]) -> float:
+    """How far outputs are from those expected at most, relative to the largest expected on these samples."""
+    return max(
+        relative_difference(one[samples], other[samples])
+        for given in known.given
+        for one, other in zip(known.expected, given, strict=True)
+    )
+
+
 def _nearest(agreed: Mapping[int, tuple[float, float]], known: Known) -> list[int]:
     """The half of the samples, or `VECTORS`, on which the two are nearest to each other, from the nearest on."""
-    largest = [max(1e-12, float(np.abs(one).max())) for one in known.expected]
 
     def distance(at: int) -> tuple[float, float]:
-        rows = zip(known.expected, known.given, largest, strict=True)
-        return max(agreed[at]), max(float(np.abs(one[at] - other[at]).max()) / most for one, other, most in rows)
+        return max(agreed[at]), _outputs_apart(known, [at])
 
     return sorted(agreed, key=distance)[: max(VECTORS, len(agreed) // 2)]
 
@@ -85,11 +114,8 @@ def _nearest(agreed: Mapping[int, tuple[float, float]], known: Known) -> list[in
 def _tolerance(apart: Sequence[tuple[float, float] | None], known: Known, samples: Sequence[int]) -> Tolerance:
     """`HEADROOM` times what the shipped file shows on these samples, from `LEAST` on."""
     answers = [found for at in samples if (found := apart[at]) is not None]
-    at = list(samples)
-    pairs = zip(known.expected, known.given, strict=True)
-    of_outputs = max(relative_difference(one[at], other[at]) for one, other in pairs)
     seen = {
-        "output": of_outputs,
+        "output": _outputs_apart(known, list(samples)),
         "probability": max(probability for probability, _ in answers),
         "box": max(box for _, box in answers),
     }

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "devices": "List device profiles, or show one with its sources.",
     "inspect": "Say what a file is and whether it is safe to load.",
     "verify": "Check an artifact's hashes and parity vectors.",
+    "pack": "Make one zip file of an artifact, the same bytes every time.",
     "try": "Try an artifact in the browser, on images that you drop in.",
     "doctor": "Say what this machine has and lacks.",
     "demo": "The whole job on an embedded data set; needs nothing else.",

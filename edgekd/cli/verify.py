@@ -1,4 +1,4 @@
-"""Check an artifact: every file is listed and unchanged, and the model still computes what it was shipped with.
+"""Check an artifact: every file is listed and unchanged, and every graph in it computes what the pipeline did.
 
 \b
 Example:
@@ -24,6 +24,8 @@ def command(
     if as_json:
         return print_json({"schema": 1, **found.model_dump(mode="json")})
     typer.echo(
-        f"good: {found.files} files as listed, {found.vectors} parity vectors within {found.largest_difference:.2g} "
-        f"of the largest logit by {found.runtime}"
+        f"good: {found.files} files as listed, {found.vectors} parity vectors by {', '.join(found.graphs)}, outputs "
+        f"within {found.largest_difference:.2g} of the largest by {found.runtime}"
     )
+    for name, reason in found.left_out.items():
+        typer.echo(f"not run: {name}, {reason}")
