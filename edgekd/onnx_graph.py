@@ -10,7 +10,7 @@ import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,8 @@ def tie(model: onnx.ModelProto) -> None:
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    yield from _graphs(inner)
+        for inner in inner_graphs(node):
+            yield from _graphs(inner)
 
 
 def _strip(graph: onnx.GraphProto) -> None:
@@ -127,6 +125,35 @@ def _drop_unused(model: onnx.ModelProto) -> None:
     imports = [one for one in model.opset_import if ("" if one.domain in STANDARD_DOMAINS else one.domain) in domains]
     del model.opset_import[:]
     model.opset_import.extend(imports)
+
+
+def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The branches or the body of a node, one level deep."""
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.HasField("g"):
+            yield attribute.g
+
+
+def value_names(graph: onnx.GraphProto) -> set[str]:
+    """Every value that a graph or a graph inside it reads or writes."""
+    names: set[str] = set()
+    for each in _graphs(graph):
+        names.update(value.name for value in (*each.input, *each.output, *each.initializer))
+        for node in each.node:
+            names.update(node.input, node.output)
+    return names
+
+
+def rename_values(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Give values other names, in place, wherever they are read or written; `names` is old to new."""
+    for each in _graphs(graph):
+        for node in each.node:
+            for listed in (node.input, node.output):
+                listed[:] = [names.get(name, name) for name in listed]
+        stored = [*each.initializer, *(sparse.values for sparse in each.sparse_initializer)]
+        for value in (*each.input, *each.output, *each.value_info, *stored):
+            value.name = names.get(value.name, value.name)
 
 
 def run_graph(model: onnx.ModelProto | Path, images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:

@@ -96,10 +96,15 @@ def normalise(inputs: npt.NDArray[Any], how: Preprocessing) -> npt.NDArray[Any]:
     if how.identity:
         return inputs.astype(how.dtype, copy=False)
     ordered = inputs[..., ::-1] if how.order == "bgr" else inputs
-    unit = 255.0 if how.scale == "0..1" else 1.0
-    gain = (1.0 / (unit * np.asarray(how.std, np.float32))).astype(np.float32)
-    shift = (-np.asarray(how.mean, np.float32) / np.asarray(how.std, np.float32)).astype(np.float32)
+    gain, shift = gain_and_shift(how)
     return np.ascontiguousarray((ordered.astype(np.float32) * gain + shift).transpose(0, 3, 1, 2))
+
+
+def gain_and_shift(how: Preprocessing) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what pixels are multiplied by, and what is added then, by channel of the model's input: float32 each."""
+    unit = 255.0 if how.scale == "0..1" else 1.0
+    mean, std = np.asarray(how.mean, np.float32), np.asarray(how.std, np.float32)
+    return (1.0 / (unit * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
 
 def sample_inputs(count: int, shape: tuple[int, ...], dtype: Dtype) -> npt.NDArray[Any]:

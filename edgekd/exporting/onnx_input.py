@@ -4,7 +4,6 @@ Nothing is taken on trust: the rewritten graph is run on one input at a time, an
 compared with the graph that came.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from edgekd.exporting.onnx_export import output_names
 from edgekd.external_data import is_large, write_onnx
 from edgekd.formats.onnx_file import OnnxValue, model_input, read_whole_onnx
 from edgekd.formats.zip_members import shown
-from edgekd.onnx_graph import canonical, opset_of, run_graph
+from edgekd.onnx_graph import canonical, inner_graphs, opset_of, rename_values, run_graph, value_names
 from edgekd.parity import check_every_output
 from edgekd.preprocessing import sample_inputs
 from edgekd.record import Record
@@ -105,7 +104,7 @@ def _keep_first_output(graph: GraphProto) -> list[str]:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             kept.append(node)
-            needed.update(node.input, *(_names(inner) for inner in _inner_graphs(node)))
+            needed.update(node.input, *(value_names(inner) for inner in inner_graphs(node)))
     nodes = [NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -145,7 +144,7 @@ def _convert(model: ModelProto, source: Path, opset: int, ceiling: int) -> Model
 def _name_input_and_outputs(graph: GraphProto, fed: str, outputs: tuple[str, ...]) -> None:
     """Rename the input and the outputs everywhere; other values of these names step aside."""
     names = {fed: "input", **{value.name: name for value, name in zip(graph.output, outputs, strict=True)}}
-    taken = _names(graph)
+    taken = value_names(graph)
     for name in {"input", *outputs} & taken - names.keys():
         aside = f"{name}_inner"
         while aside in taken:
@@ -154,44 +153,18 @@ def _name_input_and_outputs(graph: GraphProto, fed: str, outputs: tuple[str, ...
     kept = ValueInfoProto.FromString(next(value for value in graph.input if value.name == fed).SerializeToString())
     del graph.input[:]  # old files list their weights there too
     graph.input.append(kept)
-    _rename(graph, names)
+    rename_values(graph, names)
 
 
 def _widen_input(graph: GraphProto) -> None:
     """Let the graph take int64 in place of int32, by a cast before everything else."""
-    _rename(graph, {"input": "input_int32"})
+    rename_values(graph, {"input": "input_int32"})
     graph.input[0].name = "input"
     graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     cast = helper.make_node("Cast", ["input"], ["input_int32"], to=TensorProto.INT32)
     nodes = [cast, *(NodeProto.FromString(node.SerializeToString()) for node in graph.node)]
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _rename(graph: GraphProto, names: dict[str, str]) -> None:
-    for node in graph.node:
-        for listed in (node.input, node.output):
-            listed[:] = [names.get(name, name) for name in listed]
-        for inner in _inner_graphs(node):
-            _rename(inner, names)
-    stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
-    for value in (*graph.input, *graph.output, *graph.value_info, *stored):
-        value.name = names.get(value.name, value.name)
-
-
-def _names(graph: GraphProto) -> set[str]:
-    """Every value that a graph or a graph inside it reads or writes."""
-    names = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
-    for node in graph.node:
-        names.update(node.input, node.output, *(_names(inner) for inner in _inner_graphs(node)))
-    return names
-
-
-def _inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        yield from attribute.graphs
-        if attribute.HasField("g"):
-            yield attribute.g
 
 
 def _make_static(source: Path, model: ModelProto, *, batch: int, shape: tuple[int, ...]) -> None:

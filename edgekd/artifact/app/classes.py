@@ -1,0 +1,25 @@
+"""From a classifier's output to the likeliest classes."""
+
+import numpy as np
+from onnx import TensorProto, ValueInfoProto, helper
+
+from edgekd.artifact.answers import BEST
+from edgekd.artifact.app.nodes import Nodes
+
+
+def classes_wanted(classes: int) -> list[ValueInfoProto]:
+    """indices int64 (k,) and probabilities float32 (k,), the likeliest first."""
+    best = min(BEST, classes)
+    return [
+        helper.make_tensor_value_info("indices", TensorProto.INT64, [best]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [best]),
+    ]
+
+
+def write_classes(nodes: Nodes, logits: str, classes: int) -> None:
+    """Write indices and probabilities of logits (1, classes); of equal ones the lower index comes first."""
+    flat = nodes.add("Reshape", logits, np.array([classes]))
+    # The order is that of the logits: softmax can make the same number of two of them.
+    _, order = nodes.several(2, "TopK", flat, np.array([min(BEST, classes)]))
+    nodes.add("Identity", order, into="indices")
+    nodes.add("Gather", nodes.add("Softmax", flat, axis=0), order, into="probabilities")

@@ -1,0 +1,90 @@
+"""The artifact's graphs in the runtimes' own formats, and what an app needs of ONNX Runtime to run them."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.artifact.mobile import Usability, mobile_usability
+from edgekd.artifact.openvino_ir import IR_FILES, write_ir
+from edgekd.artifact.ort_format import write_ort
+from edgekd.artifact.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
+from edgekd.device import DeviceProfile
+from edgekd.errors import BadInput
+from edgekd.numerics import is_arm
+from edgekd.record import Record
+from edgekd.results import Candidate
+from edgekd.runtimes import RUNTIMES
+
+log = logging.getLogger(__name__)
+
+GRAPHS = {"model.onnx": "input.npy", "app.onnx": "raw0.npy"}
+"""Graph to the file in `parity/` that it is fed from."""
+
+
+class RuntimeFiles(Record):
+    """What was written beside the ONNX files.
+
+    `sizes_kib` is what an app embeds: each graph in ONNX Runtime's own format, and that runtime's library with every
+    operator as the wheel for Linux has it, where that is known for the version. What a library of these operators alone
+    weighs is not known before it is built. `mobile` is what ONNX Runtime's check of model.onnx says, whatever the
+    device. `left_out` says what could not be written, and why.
+    """
+
+    instruction_set: str
+    version: str
+    """ONNX Runtime on the device."""
+    written_by: str
+    """ONNX Runtime that wrote them."""
+    files: tuple[str, ...]
+    sizes_kib: dict[str, float]
+    build: dict[str, str]
+    """Operating system to the line that builds a library of the graphs' operators alone."""
+    mobile: tuple[Usability, ...]
+    left_out: tuple[str, ...]
+
+
+def write_runtime_files(folder: Path, *, profile: DeviceProfile, chosen: Candidate) -> RuntimeFiles:
+    """Write them for the artifact in `folder`, which holds its graphs and its parity vectors."""
+    arm, version = is_arm(profile.isa), profile.runtimes["onnxruntime"].version
+    left_out = list[str]()
+    found = _own_formats(folder, profile, left_out)
+    if found:
+        write_operators(found, folder)
+    try:
+        mobile = mobile_usability(folder / "model.onnx")
+    except BadInput as error:
+        mobile = ()
+        left_out.append(str(error))
+    without_ir = write_ir(folder / "model.onnx", folder, profile=profile, chosen=chosen)
+    left_out += [without_ir] if without_ir else []
+    for line in left_out:
+        log.info("%s", line)
+    sizes = {path.name: round(path.stat().st_size / 1024, 1) for path in found}
+    library = library_kib(version, arm=arm)
+    written = [*sizes, *((OPERATORS, TYPES) if found else ()), *IR_FILES]
+    return RuntimeFiles(
+        instruction_set="AArch64" if arm else "x86-64",
+        version=version,
+        written_by=RUNTIMES["onnxruntime"].version(),
+        files=tuple(name for name in written if (folder / name).is_file()),
+        sizes_kib={**sizes, **({"libonnxruntime.so": library} if found and library else {})},
+        build=build_lines(version, arm=arm) if found else {},
+        mobile=mobile,
+        left_out=tuple(left_out),
+    )
+
+
+def _own_formats(folder: Path, profile: DeviceProfile, left_out: list[str]) -> list[Path]:
+    found = []
+    for name, vectors in GRAPHS.items():
+        graph, given = folder / name, folder / "parity" / vectors
+        if not graph.is_file():
+            continue
+        array = np.load(given, allow_pickle=False)
+        try:
+            write_ort(graph, graph.with_suffix(".ort"), profile=profile, given=array[:1] if name == "model.onnx" else array)
+            found.append(graph.with_suffix(".ort"))
+        except BadInput as error:
+            left_out.append(str(error))
+    return found
