@@ -171,9 +171,7 @@ def test_the_artifact_says_what_its_outputs_are_and_its_program_finds_objects(ru
     right = 0
     for at in range(100, 110):
         picture = scenes / "images" / f"{at:03d}.png"
-        done = subprocess.run(
-            [sys.executable, program, artifact, picture], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, program, artifact, picture], capture_output=True, text=True, check=True)
         said = [(words[1], list(map(float, words[2:]))) for words in map(str.split, done.stdout.splitlines())]
         for annotation in (one for one in truth["annotations"] if one["image_id"] == at):
             x, y, wide, tall = annotation["bbox"]

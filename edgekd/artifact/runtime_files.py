@@ -83,7 +83,9 @@ def _own_formats(folder: Path, profile: DeviceProfile, left_out: list[str]) -> l
             continue
         array = np.load(given, allow_pickle=False)
         try:
-            write_ort(graph, graph.with_suffix(".ort"), profile=profile, given=array[:1] if name == "model.onnx" else array)
+            write_ort(
+                graph, graph.with_suffix(".ort"), profile=profile, given=array[:1] if name == "model.onnx" else array
+            )
             found.append(graph.with_suffix(".ort"))
         except BadInput as error:
             left_out.append(str(error))
