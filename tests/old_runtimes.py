@@ -44,7 +44,8 @@ def differences(session):
 def wrong(session):
     for at, vector in enumerate(vectors):
         raw = np.load(folder / "parity" / f"raw{at}.npy")
-        said = dict(zip([o.name for o in session.get_outputs()], session.run(None, {session.get_inputs()[0].name: raw})))
+        names = [output.name for output in session.get_outputs()]
+        said = dict(zip(names, session.run(None, {session.get_inputs()[0].name: raw})))
         if told["answer"] == "classes":
             near = abs(float(said["probabilities"][0]) - vector["probabilities"][0]) <= tolerance["probability"]
             right = int(said["indices"][0]) == vector["indices"][0] and near

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from edgekd.device import HOST, DeviceProfile
+from edgekd.emulated_figures import EmulatedCore
+from edgekd.emulation.outputs import emulated_outputs
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.formats.onnx_file import external_files
 from edgekd.latency.optimised import ARM_DECISIONS
@@ -59,6 +61,19 @@ def write_ort(model: Path, out: Path, *, profile: DeviceProfile, given: npt.NDAr
             f"{model.name} cannot be written in ONNX Runtime's own format by version {runtime.version()}: "
             f"{in_one_line(str(error))}"
         ) from error
+
+
+def compare_on(core: EmulatedCore, model: Path, own: Path, given: npt.NDArray[Any]) -> None:
+    """Run an ONNX file and the same in ONNX Runtime's own format on an emulated core, by the device's version.
+
+    Raises:
+        BadInput: that version refuses one of them, or they compute something different.
+        PlaceLost, EdgekdError: as `edgekd.emulation.outputs.emulated_outputs` does.
+    """
+    [expected], [said] = (
+        emulated_outputs(path, [[given]], core=core.name, version=core.version) for path in (model, own)
+    )
+    _refuse_another_answer(model, expected, said)
 
 
 def _convert(model: Path, out: Path, entries: dict[str, str], *, own: bool) -> None:

@@ -109,7 +109,9 @@ def test_the_runtime_s_tools_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})
 
 
-@pytest.mark.parametrize(("session", "element"), [({}, "f32"), ({PRECISION: "f16"}, "f16"), ({PRECISION: "bf16"}, "f32")])
+@pytest.mark.parametrize(
+    ("session", "element"), [({}, "f32"), ({PRECISION: "f16"}, "f16"), ({PRECISION: "bf16"}, "f32")]
+)
 def test_the_ir_gives_the_same_answer_and_is_halved_only_where_openvino_runs_it_so(
     artifact: Path, tmp_path: Path, session: dict[str, str], element: str
 ) -> None:
