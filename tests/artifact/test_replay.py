@@ -1,0 +1,141 @@
+"""`edgekd verify` on whole artifacts: every graph is run, every byte counts, and where the folder lies does not."""
+
+import json
+import os
+import runpy
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+
+import edgekd
+from edgekd.errors import BadInput
+from edgekd.stages.configure import write_ort
+
+making = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("making.py"))))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact with an app.onnx."""
+    artifact = making.make_artifact(tmp_path_factory.mktemp("made"))
+    making.keep_vectors_of_the_models_size(artifact)
+    making.add_app(artifact)
+    return Path(artifact)
+
+
+@pytest.fixture
+def artifact(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "artifact"))
+
+
+def test_app_and_model_are_both_run(artifact: Path) -> None:
+    found = edgekd.verify(artifact)
+    assert found.graphs == ("model.onnx", "app.onnx") and found.left_out == {}
+    assert found.largest_difference == 0 and found.vectors > 1
+
+
+def test_an_app_of_swapped_channels(artifact: Path) -> None:
+    making.add_app(artifact, reversed_channels=True)
+    with pytest.raises(BadInput, match=r"app\.onnx answers .* for parity/raw\d\.npy"):
+        edgekd.verify(artifact)
+
+
+def test_labels_in_another_order(artifact: Path) -> None:
+    (artifact / "labels.txt").write_text("".join(f"{name}\n" for name in making.CLASSES[::-1]), encoding="utf-8")
+    making.list_again(artifact)
+    with pytest.raises(BadInput, match=r"app\.onnx answers .*, expected .*, for parity/raw"):
+        edgekd.verify(artifact)
+
+
+def test_a_probability_beyond_the_tolerance(artifact: Path) -> None:
+    path = artifact / "parity" / "parity.json"
+    parity = json.loads(path.read_text())
+    parity["vectors"][0]["probabilities"][0] -= 0.05
+    path.write_text(json.dumps(parity))
+    making.list_again(artifact)
+    with pytest.raises(BadInput, match=r"probability that differs by 0\.05 \(0\.02 is allowed\)"):
+        edgekd.verify(artifact)
+
+
+def test_an_app_that_does_not_take_the_raw_input(artifact: Path) -> None:
+    np.save(artifact / "parity" / "raw0.npy", np.zeros((5, 5, 3), np.uint8))
+    making.list_again(artifact)
+    with pytest.raises(BadInput, match=r"does not run it on parity/raw0\.npy"):
+        edgekd.verify(artifact)
+    np.save(artifact / "parity" / "raw0.npy", np.zeros((6, 8, 3), np.float32))
+    making.list_again(artifact)
+    with pytest.raises(BadInput, match=r"raw0\.npy says 'float32' .* uint8 by rows is wanted"):
+        edgekd.verify(artifact)
+
+
+def test_where_vectors_hold_outputs_alone_the_app_is_left_out_and_that_is_said(artifact: Path) -> None:
+    path = artifact / "parity" / "parity.json"
+    parity = json.loads(path.read_text())
+    path.write_text(json.dumps(parity | {"answer": "outputs", "vectors": [{} for _ in parity["vectors"]]}))
+    making.list_again(artifact)
+    found = edgekd.verify(artifact)
+    assert found.graphs == ("model.onnx",) and "outputs alone" in found.left_out["app.onnx"]
+
+
+def test_the_runtimes_own_format_and_openvinos_are_run_too(artifact: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    assert write_ort(artifact / "model.onnx", artifact / "model.ort", artifact / "parity" / "input.npy") is not None
+    openvino.save_model(openvino.convert_model(artifact / "model.onnx"), artifact / "model.xml", compress_to_fp16=False)
+    making.list_again(artifact)
+    assert edgekd.verify(artifact).graphs == ("model.onnx", "model.ort", "model.xml", "app.onnx")
+    model = onnx.load(artifact / "model.onnx")
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights * 2, "weights"))
+    openvino.save_model(openvino.convert_model(model), artifact / "model.xml", compress_to_fp16=False)
+    making.list_again(artifact)
+    with pytest.raises(BadInput, match=r"model\.xml gives outputs that differ by 100\.0%"):
+        edgekd.verify(artifact)
+
+
+def test_one_flipped_byte_in_any_file_is_found_and_named(artifact: Path) -> None:
+    rng = np.random.default_rng(0)
+    for path in sorted(p for p in artifact.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        places = {0, len(content) - 1, *rng.integers(0, len(content), 6).tolist()}
+        for at in places:
+            spoiled = bytearray(content)
+            spoiled[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(spoiled)
+            with pytest.raises(BadInput) as error:
+                edgekd.verify(artifact)
+            assert error.value.exit_code == 3
+            assert path.name in str(error.value), (path.name, at)
+        path.write_bytes(content)
+    assert edgekd.verify(artifact)
+
+
+def test_every_byte_of_the_list_itself_counts(artifact: Path) -> None:
+    path = artifact / "SHA256SUMS"
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        spoiled = bytearray(content)
+        spoiled[at] ^= 1
+        path.write_bytes(spoiled)
+        with pytest.raises(BadInput, match="SHA256SUMS"):
+            edgekd.verify(artifact)
+
+
+def test_moved_renamed_and_read_only_in_a_path_with_spaces_and_other_letters(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "Geräte für 猫" / "näch ste"
+    place.parent.mkdir()
+    shutil.move(artifact, place)
+    for path in [*place.rglob("*"), place]:
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    try:
+        assert edgekd.verify(place).graphs == ("model.onnx", "app.onnx")
+        monkeypatch.chdir(place)
+        assert edgekd.verify(".").files == edgekd.verify(os.fspath(place)).files
+    finally:
+        for path in [place, *place.rglob("*")]:
+            path.chmod(0o700)
