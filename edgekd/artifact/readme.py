@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edgekd.artifact.contract import Contract
+from edgekd.artifact.runtime_files import RuntimeFiles
 from edgekd.artifact.samples import WHAT, sample_values, templates
 from edgekd.external_data import data_file
 from edgekd.rendering.gfm import escape
@@ -12,7 +13,9 @@ from edgekd.results import Candidate
 from edgekd.schemes.offered import PRECISION
 
 
-def write_readme(folder: Path, how: Contract, *, chosen: Candidate, target: str, shipped: str) -> None:
+def write_readme(
+    folder: Path, how: Contract, *, chosen: Candidate, target: str, shipped: str, own: RuntimeFiles
+) -> None:
     """Write README.md of the artifact in `folder`, which holds its graphs; `shipped` says in words what ships."""
     beside = data_file(folder / "model.onnx")
     values = sample_values(folder, how, chosen.session)
@@ -28,7 +31,7 @@ def write_readme(folder: Path, how: Contract, *, chosen: Candidate, target: str,
         shipped=shipped,
         app=(folder / "app.onnx").is_file(),
         weights=beside.name if beside.is_file() else None,
-        loaded=chosen.session.get("file", "model.onnx"),
+        own=own,
         labels=(folder / "labels.txt").is_file(),
         precision=chosen.session.get(PRECISION, "f32"),
         costs=[f"{name}: {spoken(number)}, {used}" for name, number in numbers.items() if number],

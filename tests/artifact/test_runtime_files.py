@@ -1,6 +1,5 @@
 """What lies beside the ONNX files of an artifact, and what is said where something cannot."""
 
-import json
 import logging
 import os
 import runpy
@@ -16,7 +15,6 @@ from edgekd.artifact import openvino_ir
 from edgekd.artifact.mobile import mobile_usability
 from edgekd.artifact.openvino_ir import write_ir
 from edgekd.artifact.runtime_files import write_runtime_files
-from edgekd.artifact.runtime_tools import runtime_tool
 from edgekd.device import load_profile
 from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES, Runtime
