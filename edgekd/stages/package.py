@@ -89,7 +89,7 @@ def package(
     chosen = chosen.model_copy(update={"size_kib": size_kib(folder / MODEL)})
     own = write_runtime_files(folder, profile=profile, chosen=chosen, emulate=emulated is not None)
     write_samples(folder, contract, session=chosen.session)
-    write_readme(folder, contract, chosen=chosen, target=target, shipped=shipped, own=own)
+    write_readme(folder, contract, chosen=chosen, own=own, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
     manifest = {**manifest, "runtime_files": own.model_dump(mode="json")}
     files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)
