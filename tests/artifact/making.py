@@ -86,6 +86,6 @@ def spoil_app(artifact: Path, **changes: Any) -> None:
 
 def list_again(artifact: Path) -> None:
     """Write SHA256SUMS anew, as somebody would who changes an artifact on purpose."""
-    files = sorted(p for p in artifact.rglob("*") if p.is_file() and p.name != "SHA256SUMS")
+    files = sorted(p for p in artifact.rglob("*") if p.is_file() and p != artifact / "SHA256SUMS")
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(artifact).as_posix()}\n" for p in files]
     (artifact / "SHA256SUMS").write_text("".join(lines))
