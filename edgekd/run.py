@@ -283,7 +283,7 @@ class Run:
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
                 emulated=kernels_of(self.profile, chosen.runtime) if self.plan.emulate else None,
-                max_opset=self.profile.runtimes[chosen.runtime].max_opset,
+                max_opset=self.profile.runtimes["onnxruntime"].max_opset,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
                 profile=self.profile,
             )
