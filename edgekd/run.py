@@ -245,7 +245,6 @@ class Run:
     ) -> Finished[Configured]:
         def work(folder: Path) -> Configured:
             return configure(
-                folder,
                 chosen=choice.record.chosen,
                 files=quantized.folder,
                 profile=self.profile,
@@ -275,7 +274,6 @@ class Run:
                 folder,
                 model=quantized.folder / chosen.file,
                 chosen=chosen,
-                optimised=configured.folder / chosen.session["file"] if "file" in chosen.session else None,
                 preprocessing=loaded.record.preprocessing,
                 task=loaded.record.task,
                 classes=loaded.record.classes,
@@ -285,7 +283,9 @@ class Run:
                 tokenizer=_tokenizer_of(loaded),
                 licences=licences,
                 emulated=kernels_of(self.profile, chosen.runtime) if self.plan.emulate else None,
+                max_opset=self.profile.runtimes["onnxruntime"].max_opset,
                 manifest=manifest_of(self.plan, loaded.record, self.profile.name),
+                profile=self.profile,
             )
 
         return self.workspace.stage("package", made_from, Packaged, work)

@@ -8,7 +8,10 @@ import shutil
 import subprocess
 import sys
 
-PROGRAMS = {"chromium": "chromium", "npm": "npm", "sshd": "openssh-server", "ssh": "openssh-client"}
+PROGRAMS = {
+    **{"chromium": "chromium", "npm": "npm", "sshd": "openssh-server", "ssh": "openssh-client"},
+    **{"cmake": "cmake", "g++": "g++", "mvn": "maven"},
+}
 """Program to the Debian package that brings it."""
 
 

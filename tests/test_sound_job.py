@@ -111,14 +111,13 @@ def test_the_artifact_starts_at_the_waveform(run, folder):
 
 
 def test_the_artifacts_program_reads_a_file_and_says_its_class(run, folder):
-    [program] = re.findall(r"```python\n(.*?)```", (run / "artifact" / "README.md").read_text(), re.DOTALL)
-    (run / "predict.py").write_text(program)
+    program, artifact = run / "artifact" / "samples" / "python" / "predict.py", run / "artifact"
     said = []
     for at, name in enumerate(CLASSES):
         path = folder / "test" / name / f"{at:03d}.wav"
-        words = [sys.executable, "../predict.py", str(path)]
-        done = subprocess.run(words, cwd=run / "artifact", capture_output=True, text=True, check=True, timeout=120)
-        said.append(done.stdout.strip())
+        words = [sys.executable, program, artifact, path]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+        said.append(done.stdout.splitlines()[0].split(" ", 1)[1])
     assert sum(map(str.__eq__, said, CLASSES)) >= 2
 
 
@@ -157,3 +156,9 @@ def test_what_does_not_fit_is_one_sentence(model, folder, tmp_path, edgekd, opti
 def test_a_front_of_other_frames_than_the_models_is_refused(model, folder, tmp_path, edgekd):
     done = edgekd("distill", model, "--front", "log_mel=20", "--data", folder, "--out", tmp_path / "run")
     assert done.returncode == 3 and "does not run on float32 inputs of 2000" in " ".join(done.stderr.split())
+
+
+def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answer(run: Path, old_runtimes) -> None:
+    graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
+    for version, found in old_runtimes(run / "artifact").items():
+        assert found == graphs, version

@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.artifact.ort_format import write_ort
+from edgekd.device import load_profile
 from edgekd.errors import BadInput
-from edgekd.stages.configure import write_ort
 from edgekd.verification import verify
 
 INPUTS = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32)
@@ -71,14 +72,14 @@ def test_a_model_that_computes_something_else(artifact: Path) -> None:
 
 
 def test_a_file_in_the_runtimes_own_format_is_replayed_too(artifact: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "input.npy", np.ones((1, 2), np.float32))
-    assert write_ort(artifact / "model.onnx", artifact / "model.ort", tmp_path / "input.npy")
+    here = {"profile": load_profile("host"), "given": np.ones((1, 2), np.float32)}
+    write_ort(artifact / "model.onnx", artifact / "model.ort", **here)
     list_files(artifact)
     assert verify(artifact).files == 5
     model = onnx.load(artifact / "model.onnx")
     model.graph.node[0].op_type = "Mul"
     onnx.save(model, tmp_path / "square.onnx")
-    assert write_ort(tmp_path / "square.onnx", artifact / "model.ort", tmp_path / "input.npy")
+    write_ort(tmp_path / "square.onnx", artifact / "model.ort", **here)
     list_files(artifact)
     with pytest.raises(BadInput, match=r"model\.ort gives outputs that differ"):
         verify(artifact)

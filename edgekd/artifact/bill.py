@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.factory.license import LicenseFactory
-from cyclonedx.model import HashType
+from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.spdx import is_expression, is_supported_id
 
 from edgekd.artifact.contract import Contract, Licence
 from edgekd.artifact.identity import hashes
@@ -50,12 +51,12 @@ def write_bill(
 
 def _shipped(folder: Path, contract: Contract) -> Component:
     """model.onnx, and the other graphs inside it."""
-    found = {name: sha for name, sha in hashes(folder).items() if Path(name).suffix in GRAPHS}
+    found = {name: sha for name, sha in hashes(folder).items() if "/" not in name and Path(name).suffix in GRAPHS}
     files = {
         name: Component(
             name=name,
             type=ComponentType.MACHINE_LEARNING_MODEL if name == MODEL else ComponentType.FILE,
-            hashes=[HashType.from_hashlib_alg("sha256", sha)],
+            hashes=[_sha256(sha)],
             bom_ref=f"file:{name}",
         )
         for name, sha in found.items()
@@ -73,7 +74,7 @@ def _parts(contract: Contract, manifest: dict[str, Any]) -> list[Component]:
     teacher = Component(
         name=Path(str(model.get("path", "model"))).name,
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        hashes=[HashType.from_hashlib_alg("sha256", sha)] if sha and len(sha) == 64 else [],
+        hashes=[_sha256(sha)] if sha and len(sha) == 64 else [],
         bom_ref="teacher",
         description="the model that came in",
     )
@@ -87,7 +88,15 @@ def _parts(contract: Contract, manifest: dict[str, Any]) -> list[Component]:
 
 def _license(component: Component, licence: Licence) -> None:
     """As SPDX calls it, or as a name where that is none of its: "unknown" among them."""
-    component.licenses.add(LicenseFactory().make_from_string(licence.id))
+    name = licence.id
+    if is_supported_id(name):
+        component.licenses.add(DisjunctiveLicense(id=name))
+    else:
+        component.licenses.add(LicenseExpression(name) if is_expression(name) else DisjunctiveLicense(name=name))
+
+
+def _sha256(content: str) -> HashType:
+    return HashType(alg=HashAlgorithm.SHA_256, content=content)
 
 
 def _card(contract: Contract, chosen: Candidate, manifest: dict[str, Any], limits: tuple[str, ...]) -> dict[str, Any]:

@@ -11,11 +11,18 @@ from torch import nn
 from edgekd.artifact.vectors import Reference
 from edgekd.exporting.onnx_export import module_outputs
 from edgekd.formats.read import LoadedModel
+from edgekd.rendering.outline import Shipped
 
-NAMES = {"teacher": "the model itself", "student": "the student", "control": "the student trained alone"}
+NAMES: dict[Shipped, str] = {
+    "teacher": "the model itself",
+    "student": "the student",
+    "control": "the student trained alone",
+}
 
 
-def pipeline_reference(teacher: LoadedModel, students: Mapping[str, nn.Module], weights: Path, who: str) -> Reference:
+def pipeline_reference(
+    teacher: LoadedModel, students: Mapping[Shipped, nn.Module], weights: Path, who: Shipped
+) -> Reference:
     """What ships as it was before it was exported and quantized: the trained module in float32, or a model that came as
     ONNX as it came.
 

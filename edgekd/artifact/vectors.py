@@ -76,7 +76,7 @@ def write_parity(
         found, answer = _chosen(contract, known.only(first, there))
         found = replace(found, samples=tuple(first[at] for at in found.samples))
     parity = Parity(
-        schema_version=1,
+        schema=1,
         reference=reference.said,
         runtime=chosen.runtime,
         session=precision_of(chosen),

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from edgekd.errors import UsageError
 
 _ADDRESS = "127.0.0.1"
-_START = "index.html"
+_INDEX = "index.html"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -34,8 +34,8 @@ _HEADERS = {
 
 
 @contextmanager
-def serving(files: Mapping[str, bytes], *, port: int = 0) -> Iterator[str]:
-    """Serve `files`, by path, until the context ends; give the address of index.html.
+def serving(files: Mapping[str, bytes], *, port: int = 0, start: str = "") -> Iterator[str]:
+    """Serve `files`, by path, until the context ends; give the address of the folder `start`, shown as its index.html.
 
     Whoever does not know the random first part of the path gets nothing, nor does a page of another site whose name was
     made to point here (its requests name another host).
@@ -52,7 +52,7 @@ def serving(files: Mapping[str, bytes], *, port: int = 0) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://{_ADDRESS}:{server.server_port}/{token}/"
+        yield f"http://{_ADDRESS}:{server.server_port}/{token}/{start}"
     finally:
         server.shutdown()
         server.server_close()
@@ -92,4 +92,5 @@ def _asked_for(path: str, token: str) -> str | None:
     prefix = f"/{token}/"
     if not secrets.compare_digest(path[: len(prefix)].encode(), prefix.encode()):
         return None
-    return path[len(prefix) :].partition("?")[0] or _START
+    name = path[len(prefix) :].partition("?")[0]
+    return f"{name}{_INDEX}" if name.endswith("/") or not name else name

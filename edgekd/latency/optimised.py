@@ -1,7 +1,7 @@
 """A graph as ONNX Runtime leaves it after its own fusions: what a device will really execute.
 
 The fusions are done by the runtime that is installed here, with the decisions of an Arm build where the device is one
-(`session.qdqisint8allowed`), so nothing of them is guessed and no device is needed.
+(`ARM_DECISIONS`), so nothing of them is guessed and no device is needed.
 """
 
 import tempfile
@@ -17,6 +17,8 @@ from edgekd.formats.onnx_file import read_onnx
 from edgekd.latency.graph import GraphSummary, summarise
 from edgekd.runtimes import in_one_line
 
+ARM_DECISIONS = "session.qdqisint8allowed"
+"""Session config entry: "1" has any machine fuse signed integers as Arm builds do, "0" as those for x86."""
 _CPU = ["CPUExecutionProvider"]
 
 
@@ -33,7 +35,7 @@ def optimise(model: Path, *, arm: bool, layout: bool = False) -> onnx.ModelProto
     levels = onnxruntime.GraphOptimizationLevel
     options = _options(levels.ORT_ENABLE_ALL if layout else levels.ORT_ENABLE_EXTENDED)
     options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
+    options.add_session_config_entry(ARM_DECISIONS, "1" if arm else "0")
     if data_file(model).is_file():
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.data")
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", str(PAGE))

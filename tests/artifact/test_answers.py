@@ -23,7 +23,9 @@ def test_the_likeliest_classes_come_first() -> None:
 
 
 def test_of_many_classes_five_and_without_names_their_numbers() -> None:
-    [found] = answers_of(contract("classification", labels=None, logits=(9,)), [np.arange(9.0)[None]], [(1, 1)])
+    [found] = answers_of(
+        contract("classification", labels=None, logits=(9,)), [np.arange(9, dtype=np.float32)[None]], [(1, 1)]
+    )
     assert found.indices == (8, 7, 6, 5, 4) and found.labels == ("8", "7", "6", "5", "4")
 
 
@@ -39,7 +41,8 @@ def test_boxes_are_in_pixels_of_the_raw_image_without_doubles_and_doubtful_ones(
 
 def test_numbers_as_they_come_are_no_answer() -> None:
     assert (
-        answers_of(contract("regression", labels=None, output=(1,)), [np.ones((2, 1))], [(1, 1)] * 2) == [Vector()] * 2
+        answers_of(contract("regression", labels=None, output=(1,)), [np.ones((2, 1), np.float32)], [(1, 1)] * 2)
+        == [Vector()] * 2
     )
 
 

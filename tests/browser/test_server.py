@@ -34,6 +34,13 @@ def test_the_files_under_the_secret_path_and_their_types() -> None:
     assert types["artifact/model.onnx"] == "application/octet-stream"
 
 
+def test_a_folder_is_shown_as_its_index() -> None:
+    with serving({"a/b/index.html": b"<p>page", "c": b"1"}, start="a/b/") as address:
+        path = urlsplit(address).path
+        assert path.endswith("/a/b/") and ask(address, path).read() == b"<p>page"
+        assert ask(address, path.removesuffix("a/b/") + "c").read() == b"1"
+
+
 def test_nothing_else_is_there() -> None:
     with serving(FILES) as address:
         base = urlsplit(address).path

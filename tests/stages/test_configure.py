@@ -9,12 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.device import resolve
+from edgekd.errors import BadInput
 from edgekd.progress import silent
 from edgekd.results import Candidate
-from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.offered import PRECISION
 from edgekd.stages import configure as configure_module
-from edgekd.stages.configure import ORT_FILE, configure, write_ort
+from edgekd.stages.configure import configure
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def configured(model: Path, folder: Path, target: str, session: dict[str, Any], runtime: str = "onnxruntime"):
-    folder.mkdir()
+def configured(model: Path, target: str, session: dict[str, Any], runtime: str = "onnxruntime"):
     chosen = Candidate(
         id=f"fp32-{runtime}",
         scheme="fp32",
@@ -45,7 +44,6 @@ def configured(model: Path, folder: Path, target: str, session: dict[str, Any], 
         chosen=True,
     )
     return configure(
-        folder,
         chosen=chosen,
         files=model.parent,
         profile=resolve(target).profile,
@@ -55,60 +53,54 @@ def configured(model: Path, folder: Path, target: str, session: dict[str, Any], 
     )
 
 
-def test_every_entry_runs_in_a_process_of_its_own_and_the_session_is_that_of_the_one_taken(model, tmp_path):
-    found = configured(model, tmp_path / "host", "host", {"threads": 1})
+def test_every_entry_runs_in_a_process_of_its_own_and_the_session_is_that_of_the_one_taken(model):
+    found = configured(model, "host", {"threads": 1})
     sessions = [trial for trial in found.trials if "threads" not in trial.session]
-    assert len(sessions) == 7
+    assert len(sessions) == 9
     for trial in sessions:  # nothing refused an option, and the weights are in every peak
         assert trial.peak_memory_kib is not None and trial.peak_memory_kib.value > 32 * 1024
         assert (trial.peak_memory_kib.word, trial.peak_memory_kib.place) == ("measured", "host")
     [taken] = [trial for trial in sessions if trial.taken]
     threads = found.chosen.session["threads"]
     assert found.chosen.session == {"threads": threads, **taken.session}
-    assert (tmp_path / "host" / ORT_FILE).is_file() == ("file" in taken.session)
     if found.chosen.session != {"threads": 1}:  # then the figures are those of the session that ships
         assert found.chosen.host is not None and found.chosen.latency_p50_ms == found.chosen.host.latency.p50_ms
         assert found.chosen.host.session["intra_op_num_threads"] == threads
 
 
-def test_more_threads_are_said_with_the_latency_that_they_give(model, tmp_path, monkeypatch):
+def test_more_threads_are_said_with_the_latency_that_they_give(model, monkeypatch):
     monkeypatch.setattr(configure_module, "fastest_threads", lambda *_: (2, ()))
     monkeypatch.setattr(configure_module, "lightest", lambda usual, *_: (usual, ()))
-    found = configured(model, tmp_path / "host", "host", {"threads": 1}).chosen
+    found = configured(model, "host", {"threads": 1}).chosen
     assert found.session == {"threads": 2}
     assert found.host is not None and found.host.session == {"intra_op_num_threads": 2}
     assert found.reason.endswith("; its latency is with 2 threads, that of the others with one")
 
 
-def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machine_can(model, tmp_path, monkeypatch):
+def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machine_can(model, monkeypatch):
     seen = []
     monkeypatch.setattr(configure_module, "fastest_threads", lambda entry, *_: (seen.append(entry), (1, ()))[1])
     monkeypatch.setattr(configure_module, "on_this_machine", lambda options: {**options, PRECISION: "f32"})
     session = {"threads": 1, PRECISION: "f16"}
-    found = configured(model, tmp_path / "host", "host", session, runtime="openvino")
+    found = configured(model, "host", session, runtime="openvino")
     assert [entry.options for entry in seen] == [{PRECISION: "f32"}]
     assert found.chosen.session == session and found.chosen.host is None
 
 
-def test_another_target_keeps_its_threads_and_gets_no_file_that_is_made_for_this_machine(model, tmp_path):
-    found = configured(model, tmp_path / "pi", "raspberry-pi-5", {"threads": 4})
+def test_another_target_keeps_its_threads_and_what_its_own_format_gains_here_is_taken_over(model):
+    found = configured(model, "raspberry-pi-5", {"threads": 4})
     assert found.chosen.session["threads"] == 4
-    assert len(found.trials) == 4 and not any("file" in trial.session for trial in found.trials)
-    assert list((tmp_path / "pi").iterdir()) == []
+    assert len(found.trials) == 9
+    [taken] = [trial for trial in found.trials if trial.taken]
+    assert taken.session["file"] == "model.ort"  # a map holds 32 MiB once
+    assert found.chosen.session == {"threads": 4, **taken.session}
     assert found.chosen.host is None and found.chosen.latency_p50_ms is None
 
 
-def test_a_file_in_the_runtimes_own_format_that_computes_something_else_is_refused(model, tmp_path, monkeypatch):
-    inputs = model.parent / "input.npy"
-    assert write_ort(model, tmp_path / "good.ort", inputs)
-    same = RUNTIMES["onnxruntime"].open(tmp_path / "good.ort").run([np.ones((1, 2048), np.float32)])[0]
-    exact = RUNTIMES["onnxruntime"].open(model).run([np.ones((1, 2048), np.float32)])[0]
-    assert np.allclose(same, exact, rtol=1e-4, atol=1e-3)
-    right = configure_module.predict_all
+def test_what_cannot_be_written_in_the_runtimes_own_format_does_not_compete_in_it(model, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise BadInput("no")
 
-    def wrong(path: Path, batches):
-        said = right(path, batches)
-        return tuple(1.01 * output for output in said) if path.suffix == ".ort" else said
-
-    monkeypatch.setattr(configure_module, "predict_all", wrong)
-    assert not write_ort(model, tmp_path / "bad.ort", inputs)
+    monkeypatch.setattr(configure_module, "write_ort", refuse)
+    found = configured(model, "raspberry-pi-5", {"threads": 4})
+    assert len(found.trials) == 4 and not any("file" in trial.session for trial in found.trials)

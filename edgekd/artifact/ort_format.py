@@ -1,0 +1,100 @@
+"""ONNX Runtime's own format: a graph as the target's instruction set takes it, already optimised.
+
+An app that loads it needs no optimiser, can map the file instead of copying its weights, and can be built with a
+runtime of its operators alone (`edgekd.artifact.reduced_build`). The order of one table in it is the runtime's chance,
+so two files of one model differ in some bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx.external_data_helper import uses_external_data
+
+from edgekd.device import HOST, DeviceProfile
+from edgekd.emulated_figures import EmulatedCore
+from edgekd.emulation.outputs import emulated_outputs
+from edgekd.errors import BadInput, EdgekdError
+from edgekd.latency.optimised import ARM_DECISIONS
+from edgekd.numerics import is_arm
+from edgekd.runtimes import RUNTIMES, in_one_line
+
+ORT_FILE = "model.ort"
+ALIKE = 1e-3
+"""Largest difference of an output in that format, relative to the largest of the ONNX file's."""
+MAPPED = {"session.use_memory_mapped_ort_model": "1", "session.use_ort_model_bytes_for_initializers": "1"}
+"""Session config entries with which the file is mapped, and weights that no kernel packs are used where they lie. The
+first alone saves nothing: weights are then copied out of the map. A runtime that does not know it reads the file."""
+_BLOCKS_OF_CHANNELS = "NchwcTransformer"
+"""Its blocks are as long as this machine's vectors; another machine's kernels read them wrong."""
+
+
+def write_ort(model: Path, out: Path, *, profile: DeviceProfile, given: npt.NDArray[Any]) -> None:
+    """Write an ONNX file of one input as ONNX Runtime optimises it for a device's instruction set.
+
+    For this machine that includes the layout of its own vectors, for others none but what all of their kind share.
+
+    Args:
+        given: one input, on which both files must compute the same here.
+
+    Raises:
+        BadInput: the model keeps its weights beside it, for which this format has no place; or ONNX Runtime does not
+            convert it; or what it wrote computes something else. Then there is no `out`.
+    """
+    decisions = {ARM_DECISIONS: str(int(is_arm(profile.isa)))}
+    runtime = RUNTIMES["onnxruntime"]
+    try:
+        _refuse_weights_beside(model)
+        _convert(model, out, {"session.save_model_format": "ORT", **decisions}, own=profile.name == HOST)
+        expected = runtime.open(model, options=decisions).run([given])
+        _refuse_another_answer(model, expected, runtime.open(out).run([given]))
+    except EdgekdError:
+        out.unlink(missing_ok=True)
+        raise
+    except Exception as error:  # whatever the runtime raises
+        out.unlink(missing_ok=True)
+        raise BadInput(
+            f"{model.name} cannot be written in ONNX Runtime's own format by version {runtime.version()}: "
+            f"{in_one_line(str(error))}"
+        ) from error
+
+
+def _refuse_weights_beside(model: Path) -> None:
+    if any(uses_external_data(tensor) for tensor in onnx.load(model, load_external_data=False).graph.initializer):
+        raise BadInput(f"{model.name} keeps its weights beside it, for which ONNX Runtime's own format has no place.")
+
+
+def compare_on(core: EmulatedCore, model: Path, own: Path, given: npt.NDArray[Any]) -> None:
+    """Run an ONNX file and the same in ONNX Runtime's own format on an emulated core, by the device's version.
+
+    Raises:
+        BadInput: that version refuses one of them, or they compute something different.
+        PlaceLost, EdgekdError: as `edgekd.emulation.outputs.emulated_outputs` does.
+    """
+    [expected], [said] = (
+        emulated_outputs(path, [[given]], core=core.name, version=core.version) for path in (model, own)
+    )
+    _refuse_another_answer(model, expected, said)
+
+
+def _convert(model: Path, out: Path, entries: dict[str, str], *, own: bool) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(out)
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    left_out = None if own else {_BLOCKS_OF_CHANNELS}
+    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"], disabled_optimizers=left_out)
+
+
+def _refuse_another_answer(model: Path, expected: Sequence[npt.NDArray[Any]], said: Sequence[npt.NDArray[Any]]) -> None:
+    for right, found in zip(expected, said, strict=True):
+        same = right.shape == found.shape and np.allclose(
+            found.astype(np.float64), right, rtol=0, atol=ALIKE * max(float(np.abs(right).max(initial=0)), 1e-12)
+        )
+        if not same:
+            raise BadInput(f"{model.name} computes something else in ONNX Runtime's own format, so that is left out.")
