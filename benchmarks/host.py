@@ -133,7 +133,7 @@ def summary(precision: str, rows: Sequence[Row]) -> None:
         ("CPU time", [row.error for row in rows]),
         ("two threads", [row.two_threads for row in rows]),
     ):
-        near = sum(abs(error) <= math.log(1.1) for error in errors)
+        near = sum(abs(math.expm1(error)) <= 0.1 for error in errors)
         middle = math.expm1(statistics.median(abs(error) for error in errors))
         worst = max(rows, key=lambda row: abs(errors[rows.index(row)]))
         print(

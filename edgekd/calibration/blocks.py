@@ -9,7 +9,7 @@ from random import Random
 
 from edgekd.calibration.draft import Draft
 
-ACTIVATIONS = ("Relu", "Relu", "Relu6", "HardSwish", "Silu", "Gelu")
+ACTIVATIONS = ("Relu", "Relu", "Relu6", "HardSwish", "Silu", "LeakyRelu", "Gelu")
 Block = Callable[[Draft, str, Random, str], str]
 """Writes itself behind a tensor, by random choices, with that activation; keeps the shape."""
 
@@ -56,7 +56,7 @@ def basic(draft: Draft, x: str, draw: Random, kind: str) -> str:
 def bottleneck(draft: Draft, x: str, draw: Random, kind: str) -> str:
     """ResNet's and RegNet's: narrow, dense or grouped 3 x 3, widen, add."""
     width = draft.shapes[x][1]
-    inner = max(8, width // draw.choice((1, 2, 4)) // 8 * 8)
+    inner = max(8, width // draw.choice((1, 1, 2, 4)) // 8 * 8)
     fitting = [inner, *(one for one in (4, 8, 12, 16, 24, 32) if inner % one == 0 and one < inner)]
     per_group = draw.choice(fitting)
     made = draft.convolution(pointwise(draft, x, inner, kind), inner, 3, groups=inner // per_group)
@@ -149,7 +149,12 @@ def attention(draft: Draft, x: str, draw: Random, kind: str) -> str:
     normed = draft.norm(x)
     query, key, value = (draft.reshaped(draft.linear(normed, width), 1, rows, heads, width // heads) for _ in range(3))
     query, value = (draft.turned(one, 0, 2, 1, 3) for one in (query, value))
-    scores = draft.add("MatMul", [query, draft.turned(key, 0, 2, 3, 1)], (1, heads, rows, rows))
+    if draw.random() < 0.3:  # as written by modules that stack the three and take them apart
+        key = draft.turned(draft.reshaped(key, 1, rows, 1, heads, width // heads), 2, 0, 3, 4, 1)
+        key = draft.reshaped(key, 1, heads, width // heads, rows)
+    else:
+        key = draft.turned(key, 0, 2, 3, 1)
+    scores = draft.add("MatMul", [query, key], (1, heads, rows, rows))
     if draw.random() < 0.5:
         scores = draft.add("Mul", [scores, draft.constant(0.125, "float32")], draft.shapes[scores])
     weights = draft.add("Softmax", [scores], draft.shapes[scores], axis=-1)

@@ -76,8 +76,8 @@ def _fit_kind(rows: Sequence[Timed], corrected: bool) -> tuple[KindCosts, Matrix
     taken = np.maximum([row.ns for row in rows], _SHORTEST)
     footprints = np.array([row.footprint for row in rows], np.float64)
     linear = non_negative(amounts(nodes) / (taken + COARSE)[:, None], taken / (taken + COARSE))
-    a, b, c, d, e = (float(f"{one:.5g}") for one in linear)
-    formula = KindCosts(linear=(a, b, c, d, e))
+    a, b, c, d, e, f = (float(f"{one:.5g}") for one in linear)
+    formula = KindCosts(linear=(a, b, c, d, e, f))
     residual = np.log((taken + COARSE) / (kernel_ns(nodes, formula, footprints) + COARSE))
     if not corrected:
         return formula, np.abs(residual)
@@ -123,6 +123,6 @@ def _fused(rows: Iterable[Timed], table: dict[str, KindCosts]) -> dict[str, Kind
             beyond = row.ns - float(kernel_ns([row.node], table[kind], row.footprint)[0])
             extras[row.node.fused].append(beyond / max(row.node.elements_written, 1))
     return {
-        f"fused/{name}": KindCosts(linear=(0.0, 0.0, max(float(np.median(found)), 0.0), 0.0, 0.0))
+        f"fused/{name}": KindCosts(linear=(0.0, 0.0, 0.0, max(float(np.median(found)), 0.0), 0.0, 0.0))
         for name, found in sorted(extras.items())
     }

@@ -58,7 +58,7 @@ def _down(draft: Draft, x: str, draw: Random, activation: str) -> str:
     if way == "dense":
         return draft.activation(draft.convolution(x, wider, 3, stride=2), activation)
     if way == "grouped":
-        groups = width // draw.choice((4, 8)) if width % 8 == 0 else width // 2
+        groups = width // draw.choice((4, 8, 16, 16) if width % 16 == 0 else (4, 8) if width % 8 == 0 else (2,))
         x = draft.activation(draft.convolution(x, width, 3, stride=2, groups=groups), activation)
         return pointwise(draft, x, wider, activation)
     if way == "patch":

@@ -1,9 +1,9 @@
 """What operators take on one x86 machine, as timed there: a formula for each kind, corrected towards its neighbours.
 
-The formula is linear in multiply-accumulates, elements read and written, weights and nodes. What it leaves is known
-at the operators that were timed; a Gaussian process on the logarithms of those sizes, and of how much memory the whole
-graph goes through, which decides what the caches still hold, carries it to others near them. Far from all of them the
-formula stands alone.
+The formula is linear in multiply-accumulates, steps, elements read and written, weights and nodes. What it leaves is
+known at the operators that were timed; a Gaussian process on the logarithms of those sizes, and of how much memory the
+whole graph goes through, which decides what the caches still hold, carries it to others near them. Far from all of them
+the formula stands alone.
 """
 
 import json
@@ -26,6 +26,8 @@ COARSE = 300.0
 MOST_BYTES = 8 * 2**20
 CHEAP = ("", "Relu", "Clip")
 """Activations that a convolution does at no cost."""
+WRITTEN = 3
+"""Where a formula has the elements written."""
 _MOST_POINTS = 1000
 _Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
@@ -34,11 +36,11 @@ Matrix = npt.NDArray[np.float64]
 
 
 class KindCosts(Record):
-    """One kind of operator: nanoseconds per multiply-accumulate, element read, element written, weight and node; and
-    the operators that were timed (logarithms of the first four sizes and half that of the whole graph's weights and
-    activations in bytes) with their pull on those near them."""
+    """One kind of operator: nanoseconds per multiply-accumulate, step, element read, element written, weight and node;
+    and the operators that were timed (logarithms of the steps, or without any the multiply-accumulates, of the next
+    three sizes, and half that of the whole graph's weights and activations in bytes) with their pull on those near."""
 
-    linear: tuple[_Amount, _Amount, _Amount, _Amount, _Amount]
+    linear: tuple[_Amount, _Amount, _Amount, _Amount, _Amount, _Amount]
     points: Annotated[
         tuple[tuple[_Finite, _Finite, _Finite, _Finite, _Finite], ...], Field(max_length=_MOST_POINTS)
     ] = ()
@@ -59,7 +61,7 @@ class OperatorCosts(Record):
     nine of ten graphs that a fit did not see; `median_error` is their median error and `graphs` how many there were.
     """
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     processor: Annotated[str, Field(max_length=200)]
     runtime_version: Annotated[str, Field(max_length=40)]
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -103,7 +105,7 @@ def nanoseconds_of(nodes: Sequence[NodeCost], costs: OperatorCosts, *, footprint
         found[members] = kernel_ns([nodes[at] for at in members], table[kind], footprint)
     for at, node in enumerate(nodes):
         extra = costs.fp32.get(f"fused/{node.fused}") if node.fused not in CHEAP else None
-        found[at] += extra.linear[2] * node.elements_written if extra else 0.0
+        found[at] += extra.linear[WRITTEN] * node.elements_written if extra else 0.0
     return [float(one) for one in found]
 
 
@@ -128,16 +130,16 @@ def kernel_ns(nodes: Sequence[NodeCost], costs: KindCosts, footprint: float | Ma
 
 
 def amounts(nodes: Sequence[NodeCost]) -> Matrix:
-    """What the linear part counts, (nodes, 5); steps of what multiplies nothing count as multiply-accumulates."""
-    return np.array(
-        [[n.macs or n.steps, n.elements_read, n.elements_written, n.weights, 1.0] for n in nodes], np.float64
-    )
+    """What the linear part counts, (nodes, 6)."""
+    return np.array([[n.macs, n.steps, n.elements_read, n.elements_written, n.weights, 1.0] for n in nodes], np.float64)
 
 
 def logarithms(nodes: Sequence[NodeCost], footprint: float | Matrix) -> Matrix:
     """Where operators of a graph, or of several, of `footprint` bytes lie among all, (nodes, 5)."""
     around = np.broadcast_to(np.log1p(footprint) / 2, (len(nodes),))
-    return np.column_stack([np.log1p(amounts(nodes)[:, :4]), around])
+    sizes = amounts(nodes)
+    work = np.where(sizes[:, 1] > 0, sizes[:, 1], sizes[:, 0])
+    return np.column_stack([np.log1p(work), np.log1p(sizes[:, 2:5]), around])
 
 
 def nearness(first: Matrix, second: Matrix) -> Matrix:

@@ -84,7 +84,9 @@ def test_far_from_everything_timed_the_formula_stands_alone():
     linear = sum(
         rate * amount
         for rate, amount in zip(
-            costs.linear, (huge.macs, huge.elements_read, huge.elements_written, huge.weights, 1), strict=True
+            costs.linear,
+            (huge.macs, huge.steps, huge.elements_read, huge.elements_written, huge.weights, 1),
+            strict=True,
         )
     )
     assert kernel_ns([huge], costs, FOOTPRINT)[0] == pytest.approx(linear, rel=1e-6)
@@ -102,6 +104,6 @@ def test_an_activation_done_by_the_way_costs_by_the_element():
     plain = [Timed(node, cost(node), FOOTPRINT) for node in convolutions()]
     gated = [convolution(64, 64, side, "HardSwish") for side in (7, 14, 28)]
     tables = fit([*plain, *(Timed(node, cost(node) + 0.4 * node.elements_written, FOOTPRINT) for node in gated)])
-    assert tables["fp32"]["fused/HardSwish"].linear[2] == pytest.approx(0.4, rel=0.1)
+    assert tables["fp32"]["fused/HardSwish"].linear[3] == pytest.approx(0.4, rel=0.1)
     assert set(tables["fp32"]) == {"conv_1x1", "conv_1x1/Conv_nchwc", "fused/HardSwish"}
     assert tables["int8"] == {}

@@ -210,3 +210,51 @@ def test_a_dynamically_quantized_product_is_one_int8_operator():
     summary = summarise(model(nodes, inputs={"x": [1, 8]}, outputs=["y"], weights=weights))
     assert [(node.operator, node.precision) for node in summary.nodes] == [("quantize", "fp32"), ("gemm", "int8")]
     assert summary.macs == 32
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "groups", "symmetric", "steps"),
+    [
+        (16, 32, 1, True, 9 * 36 * 4 * 2),  # four by four channels, two times sixteen
+        (16, 36, 1, True, 9 * 36 * 4 * 3),
+        (3, 32, 1, False, 9 * 36),
+        (16, 12, 1, False, 9 * 36),
+        (16, 30, 1, False, 9 * 36),
+        (32, 32, 32, True, 0),
+        (24, 24, 24, False, 0),
+        (32, 32, 4, False, 9 * 36 * 4),
+    ],
+)
+def test_integer_convolutions_that_fill_their_blocks_are_priced_apart(inside, outside, groups, symmetric, steps):
+    stored = {
+        "w": np.ones((outside, inside // groups, 3, 3), np.int8),
+        "scale": np.array(0.1, np.float32),
+        "zero": np.array(0, np.uint8),
+        "zero_of_w": np.array(0, np.int8),
+    }
+    around = ["scale", "zero"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *around], ["q"]),
+        helper.make_node("QLinearConv", ["q", *around, "w", "scale", "zero_of_w", *around], ["c"], group=groups),
+        helper.make_node("DequantizeLinear", ["c", *around], ["y"]),
+    ]
+    graph = model(nodes, inputs={"x": [1, inside, 8, 8]}, outputs=["y"], weights=stored)
+    _, integer, _ = summarise(graph, optimised=True).nodes
+    assert integer.kernel.endswith("QLinearConv_symmetric") is symmetric
+    assert integer.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "variant"),
+    [
+        ((1, 20, 20, 48), (0, 3, 1, 2), ""),
+        ((1, 400, 4, 12), (0, 2, 1, 3), "_rows"),
+        ((1, 400, 1, 4, 12), (2, 0, 3, 4, 1), "_far"),  # 400 alone moves, but the runtime sees two that do
+        ((4, 5, 6), (2, 1, 0), "_far"),
+        ((1, 8, 1, 1), (0, 2, 3, 1), "_rows"),
+    ],
+)
+def test_transposes_are_told_apart_as_the_runtime_does(shape, order, variant):
+    node = helper.make_node("Transpose", ["x"], ["y"], perm=order)
+    (found,) = summarise(model([node], inputs={"x": list(shape)}, outputs=["y"]), optimised=True).nodes
+    assert found.variant == variant

@@ -10,20 +10,22 @@ from edgekd.latency.graph import NodeCost
 from edgekd.latency.operator_costs import COARSE, SPREAD, KindCosts, OperatorCosts, nanoseconds_of, read_costs
 
 NODE = NodeCost("n", "conv_1x1", "fp32", 1000, 40, 300, 200, "Conv", variant="_nchwc")
-LINEAR = (0.5, 0.1, 0.2, 2.0, 70.0)
+LINEAR = (0.5, 3.0, 0.1, 0.2, 2.0, 70.0)
 BY_HAND = 1000 * 0.5 + 300 * 0.1 + 200 * 0.2 + 40 * 2.0 + 70
 
 
 def costs(**tables) -> OperatorCosts:
     return OperatorCosts(
-        **{"schema": 1, "processor": "one", "runtime_version": "1.31.1", "date": "2026-11-22", "reference_ns": 1e6},
+        **{"schema": 2, "processor": "one", "runtime_version": "1.31.1", "date": "2026-11-22", "reference_ns": 1e6},
         **{"run_ns": 5000, "low": 0.9, "high": 1.1, "median_error": 0.04, "graphs": 10},
-        **{"fp32": {"activation": KindCosts(linear=(0, 0, 0, 0, 9))}, "int8": {}, **tables},
+        **{"fp32": {"activation": KindCosts(linear=(0, 0, 0, 0, 0, 9))}, "int8": {}, **tables},
     )
 
 
 def test_a_kind_costs_what_its_five_rates_say():
-    found = costs(fp32={"conv_1x1/Conv_nchwc": KindCosts(linear=LINEAR), "conv_1x1": KindCosts(linear=(9, 9, 9, 9, 9))})
+    found = costs(
+        fp32={"conv_1x1/Conv_nchwc": KindCosts(linear=LINEAR), "conv_1x1": KindCosts(linear=(9, 9, 9, 9, 9, 9))}
+    )
     assert nanoseconds_of([NODE], found, footprint=1e6) == [pytest.approx(BY_HAND)]
 
 
@@ -36,11 +38,11 @@ def test_an_operator_where_one_was_timed_is_drawn_towards_it():
 
 
 def test_kinds_without_costs_of_their_own_take_those_of_their_likest():
-    table = {"conv_1x1": KindCosts(linear=LINEAR), "activation": KindCosts(linear=(0, 0, 0, 0, 9))}
+    table = {"conv_1x1": KindCosts(linear=LINEAR), "activation": KindCosts(linear=(0, 0, 0, 0, 0, 9))}
     integer = NodeCost("n", "conv_1x1", "int8", 1000, 40, 300, 200, "QLinearConv")
     unheard = NodeCost("n", "other", "int8", 0, 0, 300, 200, "Fancy")
     assert nanoseconds_of([integer, unheard], costs(fp32=table), footprint=1.0) == [pytest.approx(BY_HAND), 9.0]
-    own = costs(fp32=table, int8={"conv_1x1": KindCosts(linear=(0, 0, 0, 0, 3))})
+    own = costs(fp32=table, int8={"conv_1x1": KindCosts(linear=(0, 0, 0, 0, 0, 3))})
     assert nanoseconds_of([integer], own, footprint=1.0) == [3.0]
 
 
@@ -49,9 +51,9 @@ def test_steps_of_what_multiplies_nothing_and_fused_activations_are_priced():
     gated = NodeCost("n", "conv_1x1", "fp32", 1000, 40, 300, 200, "Conv", variant="_nchwc", fused="HardSwish")
     relu = NodeCost("n", "conv_1x1", "fp32", 1000, 40, 300, 200, "Conv", variant="_nchwc", fused="Relu")
     table = {
-        "pool": KindCosts(linear=(2, 0, 0, 0, 1)),
+        "pool": KindCosts(linear=(0, 2, 0, 0, 0, 1)),
         "conv_1x1": KindCosts(linear=LINEAR),
-        "fused/HardSwish": KindCosts(linear=(0, 0, 0.5, 0, 0)),
+        "fused/HardSwish": KindCosts(linear=(0, 0, 0, 0.5, 0, 0)),
     }
     found = nanoseconds_of([pool, gated, relu], costs(fp32=table), footprint=1.0)
     assert found == [451.0, pytest.approx(BY_HAND + 100), pytest.approx(BY_HAND)]
@@ -76,10 +78,10 @@ def changed(**fields) -> str:
         "[]",
         changed(run_ns=-1),
         changed(date="yesterday"),
-        changed(fp32={"conv": {"linear": [1, 1, 1, 1]}}),
-        changed(fp32={"conv": {"linear": [1, 1, 1, 1, -1]}}),
-        changed(fp32={"conv": {"linear": [0, 0, 0, 0, 0], "points": [[1, 1, 1, 1, 1]]}}),
-        changed(fp32={str(at): {"linear": [0, 0, 0, 0, 0]} for at in range(501)}),
+        changed(fp32={"conv": {"linear": [1, 1, 1, 1, 1]}}),
+        changed(fp32={"conv": {"linear": [1, 1, 1, 1, 1, -1]}}),
+        changed(fp32={"conv": {"linear": [0, 0, 0, 0, 0, 0], "points": [[1, 1, 1, 1, 1]]}}),
+        changed(fp32={str(at): {"linear": [0, 0, 0, 0, 0, 0]} for at in range(501)}),
         changed(unknown=1),
         changed(reference_ns=math.nan),
         changed(processor="x" * 201),
