@@ -107,8 +107,10 @@ def _card(contract: Contract, chosen: Candidate, manifest: dict[str, Any], limit
     }
     if manifest.get("data") is not None:
         parameters["datasets"] = [{"ref": "data"}]
-    metrics = [_metric(manifest.get("score_name") or "score", chosen.score)] if chosen.score else []
-    metrics += [{"type": name, "value": f"{value:.6g}"} for name, value in sorted(chosen.metrics.items())]
+    score_name = manifest.get("score_name") or "score"
+    metrics = [_metric(score_name, chosen.score)] if chosen.score else []
+    others = {name: value for name, value in sorted(chosen.metrics.items()) if name != score_name}
+    metrics += [{"type": name, "value": f"{value:.6g}"} for name, value in others.items()]
     card: dict[str, Any] = {"modelParameters": parameters}
     if metrics:
         card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
