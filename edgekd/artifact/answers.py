@@ -44,7 +44,7 @@ def answers_of(contract: Contract, outputs: Outputs, sizes: Sequence[Size]) -> l
 
 def classes_of(contract: Contract, logits: npt.NDArray[np.float32]) -> Vector:
     """The likeliest classes of logits (classes,)."""
-    shares = softmax(logits)
+    shares = softmax(logits) if contract.probabilities else logits
     best = np.argsort(-shares, kind="stable")[:BEST].tolist()
     labels = tuple(contract.label(index) for index in best)
     return Vector(labels=labels, indices=tuple(best), probabilities=tuple(round(float(shares[i]), 6) for i in best))

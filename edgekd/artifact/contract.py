@@ -83,7 +83,7 @@ class Contract(Preprocessing):
     labels: tuple[str, ...] = ()
     """In the order of the model's outputs, one line each; empty where classes have no names."""
     probabilities: Literal["softmax", "sigmoid"] | None
-    """What makes probabilities of the logits: over all classes, or each for itself."""
+    """What makes probabilities of the logits: over all classes, or each for itself; None where nothing has to."""
     boxes: Boxes | None = None
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -108,17 +108,20 @@ def contract_of(
     outputs: Shapes,
     licences: Licences,
     source: Source,
+    shares: bool = False,
 ) -> Contract:
-    """The contract of a model that does `task`, a name in `edgekd.tasks.table.TASKS`, and gives `outputs`."""
+    """The contract of a model that does `task`, a name in `edgekd.tasks.table.TASKS`, and gives `outputs`: of classes
+    logits, or `shares`."""
     answer = ANSWERS.get(task, "outputs")
-    meanings = MEANINGS[answer]
+    has_shares = shares and answer == "classes"
+    meanings = SHARES if has_shares else MEANINGS[answer]
     return Contract(
         **dict(how),
         task=task,
         kind=kind_of(how),
         answer=answer,
         labels=tuple(map(one_line, classes or ())),
-        probabilities=PROBABILITIES.get(answer),
+        probabilities=None if has_shares else PROBABILITIES.get(answer),
         boxes=Boxes() if answer == "boxes" else None,
         inputs=(Tensor(name="input", dtype=how.dtype, shape=(1, *how.shape), meaning=_input_meaning(how)),),
         outputs=tuple(
@@ -164,6 +167,7 @@ ANSWERS: dict[str, Answer] = {"classification": "classes", "detection": "boxes"}
 """Task to what an app wants of it."""
 PROBABILITIES: dict[Answer, Literal["softmax", "sigmoid"]] = {"classes": "softmax", "boxes": "sigmoid"}
 """What the losses and scores of these tasks take logits for."""
+SHARES = ("the probability of each class",)
 MEANINGS: dict[Answer, tuple[str, ...]] = {
     "classes": ("a logit for each class; softmax makes probabilities of them",),
     "boxes": (

@@ -29,3 +29,17 @@ def output_shapes(model: Path, chosen: Candidate, how: Preprocessing) -> dict[st
     names = [output.name for output in onnx_outputs(onnx.load(model, load_external_data=False))]
     said = shipped_outputs(model, chosen, how.zeros(1))
     return {name: output.shape[1:] for name, output in zip(names, said, strict=True)}
+
+
+def gives_shares(model: Path) -> bool:
+    """Whether the first output is that of a softmax, and so no logits."""
+    graph = onnx.load(model, load_external_data=False).graph
+    writers = {name: node for node in graph.node for name in node.output}
+    node = writers.get(graph.output[0].name)
+    while node is not None and node.op_type in PASSES_ON:
+        node = writers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+PASSES_ON = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "QuantizeLinear", "DequantizeLinear"})
+"""Operators that leave values as they are, but for their rounding."""

@@ -13,7 +13,7 @@ from edgekd.artifact.parity import read_parity
 from edgekd.artifact.readme import write_readme
 from edgekd.artifact.runtime_files import write_runtime_files
 from edgekd.artifact.samples import write_samples
-from edgekd.artifact.shipped_file import output_shapes
+from edgekd.artifact.shipped_file import gives_shares, output_shapes
 from edgekd.artifact.vectors import Kernels, Reference, write_parity
 from edgekd.device import DeviceProfile
 from edgekd.external_data import copy_onnx, size_kib
@@ -74,6 +74,7 @@ def package(
         outputs=output_shapes(folder / MODEL, chosen, preprocessing),
         licences=licences.licences,
         source=Source(model_sha256=(manifest.get("model") or {}).get("sha256"), target=target, shipped=shipped),
+        shares=gives_shares(folder / MODEL),
     )
     if tokenizer and preprocessing.tokens:
         shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)

@@ -16,10 +16,11 @@ def classes_wanted(classes: int) -> list[ValueInfoProto]:
     ]
 
 
-def write_classes(nodes: Nodes, logits: str, classes: int) -> None:
-    """Write indices and probabilities of logits (1, classes); of equal ones the lower index comes first."""
-    flat = nodes.add("Reshape", logits, np.array([classes]))
+def write_classes(nodes: Nodes, output: str, classes: int, *, shares: bool) -> None:
+    """Write indices and probabilities of an output (1, classes), which are logits or `shares` already; of equal ones
+    the lower index comes first."""
+    flat = nodes.add("Reshape", output, np.array([classes]))
     # The order is that of the logits: softmax can make the same number of two of them.
     _, order = nodes.several(2, "TopK", flat, np.array([min(BEST, classes)]))
     nodes.add("Identity", order, into="indices")
-    nodes.add("Gather", nodes.add("Softmax", flat, axis=0), order, into="probabilities")
+    nodes.add("Gather", flat if shares else nodes.add("Softmax", flat, axis=0), order, into="probabilities")

@@ -100,7 +100,7 @@ def _wanted(contract: Contract) -> list[ValueInfoProto]:
 def _write_answer(nodes: Nodes, contract: Contract, outputs: list[str]) -> None:
     shape = contract.outputs[0].shape[1:]
     if contract.answer == "classes":
-        write_classes(nodes, outputs[0], *shape)
+        write_classes(nodes, outputs[0], *shape, shares=contract.probabilities is None)
     elif contract.answer == "boxes":
         write_boxes(nodes, outputs[0], outputs[1], contract)
     else:

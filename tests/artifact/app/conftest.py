@@ -37,13 +37,13 @@ def run_of(app: ModelProto) -> Run:
     return lambda **given: session.run(None, given)
 
 
-def contract(how: Preprocessing, task: str, outputs: dict[str, Shape]) -> Contract:
+def contract(how: Preprocessing, task: str, outputs: dict[str, Shape], **more: Any) -> Contract:
     source = Source(target="raspberry-pi-5", shipped="student under fp32")
-    return contract_of(how, task=task, classes=None, outputs=outputs, licences=Licences(), source=source)
+    return contract_of(how, task=task, classes=None, outputs=outputs, licences=Licences(), source=source, **more)
 
 
 @pytest.fixture(scope="session")
-def contract_for() -> Callable[[Preprocessing, str, dict[str, Shape]], Contract]:
+def contract_for() -> Callable[..., Contract]:
     """The contract of a model that does a task, with shapes of its outputs by name."""
     return contract
 

@@ -46,6 +46,25 @@ def test_logits_decide_where_softmax_makes_the_same_number_of_two(open_app) -> N
     assert indices[0] == 2
 
 
+def test_what_is_softmaxed_already_is_not_again(load_app, contract_for) -> None:
+    shares = np.array([[0.1, 0.7, 0.2]], np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["stored"], ["logits"])],
+        "sure",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 4))],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, 3))],
+        [numpy_helper.from_array(shares, "stored")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    how = Preprocessing(identity=True, input_shape=(4,))
+    contract = contract_for(how, "classification", {"logits": (3,)}, shares=True)
+    indices, said = load_app(app_graph(model, contract, max_opset=13))(input=np.zeros(4, np.float32))
+    np.testing.assert_array_equal(said, np.float32([0.7, 0.2, 0.1]))
+    [expected] = answers_of(contract, [shares], [(1, 1)])
+    assert expected.indices == tuple(indices) == (1, 2, 0)
+    assert expected.probabilities == (0.7, 0.2, 0.1)
+
+
 def test_other_outputs_come_without_a_batch(open_app) -> None:
     how = Preprocessing(identity=True, input_shape=(2, 3))
     said = open_app(how, opset=13)(input=np.arange(6, dtype=np.float32).reshape(2, 3))[0]
