@@ -61,8 +61,7 @@ def _windows(nodes: Nodes, kind: Filter, side: Side) -> tuple[str, str]:
     distance = nodes.add("Abs", nodes.add("Mul", off, nodes.add("Div", np.float64(1), spread)))
     weights = nodes.add("Where", nodes.add("Less", places, end), FILTERS[kind](nodes, distance), np.float64(0))
     weights = nodes.add("Div", weights, nodes.add("ReduceSum", weights, np.array([1])))
-    fixed = nodes.add("Mul", weights, np.float64(2**BITS))
-    fixed = nodes.add("Mul", nodes.add("Sign", fixed), _whole(nodes, nodes.add("Abs", fixed)))
+    fixed = _whole(nodes, nodes.add("Mul", weights, np.float64(2**BITS)))
     last = nodes.add("Sub", have, np.float64(1))
     return fixed, nodes.cast(nodes.add("Min", places, last), np.int64)
 
@@ -97,6 +96,7 @@ def _cubic(nodes: Nodes, distance: str) -> str:
 
 
 def _whole(nodes: Nodes, value: str) -> str:
+    """Write the nearest whole numbers."""
     return nodes.add("Floor", nodes.add("Add", value, np.float64(0.5)))
 
 

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.artifact.answers import answers_of
 from edgekd.artifact.app.graph import app_graph
+from edgekd.artifact.contract import Boxes
 from edgekd.preprocessing import Preprocessing
 
 HEIGHT, WIDTH = 48, 64
@@ -108,6 +109,18 @@ def test_boxes_are_those_of_the_pipeline(load_app, contract_for, positions, clas
         assert indices.tolist() == list(wanted.indices)
         np.testing.assert_allclose(scores, wanted.scores, atol=2e-6)
         np.testing.assert_allclose(found, np.reshape(wanted.boxes, (-1, 4)), atol=2e-3, rtol=1e-5)
+
+
+def test_an_object_of_just_the_least_confidence_counts(load_app, contract_for) -> None:
+    how = Preprocessing(height=HEIGHT, width=WIDTH, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    contract = contract_for(how, "detection", {"logits": (3, 1), "boxes": (3, 4)})
+    contract = contract.model_copy(update={"boxes": Boxes(confidence=0.5)})
+    boxes = np.array([[0, 0, 8, 6], [20, 20, 40, 40], [0, 30, 9, 40]], np.float32)
+    logits = np.array([[0], [-0.001], [1]], np.float32)  # sigmoids 0.5, less, more
+    run = load_app(app_graph(seeing(logits, boxes), contract, max_opset=13))
+    found, scores, _ = run(image=np.zeros((2 * HEIGHT, WIDTH, 3), np.uint8))
+    np.testing.assert_array_equal(found, [[0, 60, 9, 80], [0, 0, 8, 12]])
+    np.testing.assert_allclose(scores, [0.731059, 0.5], rtol=1e-5)
 
 
 def test_where_nothing_is_seen_there_are_no_boxes(load_app, contract_for) -> None:
