@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("diagonal", "horizontal", "vertical")
 HEIGHT, WIDTH = 24, 32
 
+_old_runtimes = runpy.run_path(str(Path(__file__).with_name("old_runtimes.py")))
 _node_tools = runpy.run_path(str(Path(__file__).with_name("node_tools.py")))
 
 
@@ -169,6 +170,13 @@ def _with_kit(version: str) -> str:
             pytest.fail(f"no emulation in CI: {error}")
         pytest.skip(f"no emulation: {error}")
     return version
+
+
+@pytest.fixture(scope="session")
+def old_runtimes() -> Callable[[Path], dict[str, dict[str, bool]]]:
+    """What the oldest and the newest ONNX Runtime that profiles name, each in an environment of its own, make of an
+    artifact: version to graph to whether it gives the parity answer."""
+    return lambda artifact: {one: _old_runtimes["answers_in"](one, artifact) for one in _old_runtimes["oldest_and_newest"]()}
 
 
 @pytest.fixture(scope="session")

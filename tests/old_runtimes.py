@@ -1,5 +1,6 @@
 """Environments with numpy and one version of ONNX Runtime alone, and an artifact's parity answer given there."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekd.device import list_profiles
 from edgekd.resources import cache_folder
 
 _LIMIT_SECONDS = 600
@@ -41,27 +43,51 @@ def differences(session):
         yield float(np.abs(np.concatenate(parts) - expected).max() / np.abs(expected).max())
 
 
-def wrong(session):
-    for at, vector in enumerate(vectors):
-        raw = np.load(folder / "parity" / f"raw{at}.npy")
-        said = dict(zip([o.name for o in session.get_outputs()], session.run(None, {session.get_inputs()[0].name: raw})))
-        if told["answer"] == "classes":
-            near = abs(float(said["probabilities"][0]) - vector["probabilities"][0]) <= tolerance["probability"]
-            right = int(said["indices"][0]) == vector["indices"][0] and near
-        else:
-            right = sorted(said["indices"].tolist()) == sorted(vector.get("indices", []))
-        if not right:
-            yield at
+def answers_right(session, at, vector):
+    names = [output.name for output in session.get_outputs()]
+    raw = np.load(folder / "parity" / f"raw{at}.npy")
+    said = dict(zip(names, session.run(None, {session.get_inputs()[0].name: raw})))
+    if told["answer"] == "classes":
+        near = abs(float(said["probabilities"][0]) - vector["probabilities"][0]) <= tolerance["probability"]
+        return int(said["indices"][0]) == vector["indices"][0] and near
+    if told["answer"] == "boxes":
+        apart = max(raw.shape[:2]) * tolerance["box"]
+        boxes, expected = sorted(said["boxes"].tolist()), sorted(vector["boxes"])
+        same = sorted(said["indices"].tolist()) == sorted(vector["indices"])
+        return same and bool(np.allclose(boxes, expected, rtol=0, atol=apart))
+    expected = np.load(folder / "parity" / "output0.npy")[at]
+    return float(np.abs(said["outputs"] - expected).max() / np.abs(expected).max()) <= tolerance["output"]
 
 
 found = {}
 for name in ("model.onnx", "model.ort"):
     if (folder / name).is_file():
         found[name] = max(differences(opened(name))) <= tolerance["output"]
-if (folder / "app.onnx").is_file() and told["answer"] != "outputs":
-    found["app.onnx"] = not list(wrong(opened("app.onnx")))
+for name in ("app.onnx", "app.ort"):
+    if (folder / name).is_file():
+        session = opened(name)
+        found[name] = all(answers_right(session, at, vector) for at, vector in enumerate(vectors))
 print(json.dumps(found))
 """
+
+
+def answers_in(version: str, artifact: Path) -> dict[str, bool]:
+    """Return each graph of an artifact, and "sample", to whether that version of ONNX Runtime gives the parity answer
+    with it."""
+    python = python_with(version)
+    words = [str(python), "-I", "-c", PROGRAM, str(artifact), version]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_SECONDS)
+    assert done.returncode == 0, f"ONNX Runtime {version}: {done.stderr}"
+    sample = [str(python), str(artifact / "samples" / "python" / "predict.py"), str(artifact)]
+    checked = subprocess.run(sample, capture_output=True, text=True, timeout=_LIMIT_SECONDS)
+    return {**json.loads(done.stdout), "sample": checked.returncode == 0}
+
+
+def oldest_and_newest() -> tuple[str, str]:
+    """The versions of ONNX Runtime at either end of what the profiles name."""
+    versions = {profile.runtimes["onnxruntime"].version for profile in list_profiles()}
+    ordered = sorted(versions, key=lambda version: tuple(map(int, version.split("."))))
+    return ordered[0], ordered[-1]
 
 
 def python_with(version: str) -> Path:

@@ -171,9 +171,7 @@ def test_the_artifact_says_what_its_outputs_are_and_its_program_finds_objects(ru
     right = 0
     for at in range(100, 110):
         picture = scenes / "images" / f"{at:03d}.png"
-        done = subprocess.run(
-            [sys.executable, program, artifact, picture], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, program, artifact, picture], capture_output=True, text=True, check=True)
         said = [(words[1], list(map(float, words[2:]))) for words in map(str.split, done.stdout.splitlines())]
         for annotation in (one for one in truth["annotations"] if one["image_id"] == at):
             x, y, wide, tall = annotation["bbox"]
@@ -195,3 +193,9 @@ def test_inputs_that_cut_objects_off_are_refused(scenes: Path, trained_teacher, 
         *("--input-size", f"{HEIGHT},{WIDTH}", "--crop", 0.9, "--epochs", 1, "--out", tmp_path / "run"),
     )
     assert done.returncode == 2 and "--crop would cut off objects" in done.stderr, done.stderr
+
+
+def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answer(run_folder: Path, old_runtimes) -> None:
+    graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
+    for version, found in old_runtimes(run_folder / "artifact").items():
+        assert found == graphs, version

@@ -58,7 +58,7 @@ def said_by_the_sample(artifact: Path, *texts: str) -> str:
     return said.split(" ", 1)[-1]
 
 
-def test_an_encoder_s_directory_becomes_an_artifact(toy: Path, tmp_path: Path) -> None:
+def test_an_encoder_s_directory_becomes_an_artifact(toy: Path, tmp_path: Path, old_runtimes) -> None:
     out = tmp_path / "run"
     report = edgekd.compress(toy / "bert", data=toy / "sentences", student="auto", out=out, **QUICK)
     assert report.exit_code == 0

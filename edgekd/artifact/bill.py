@@ -50,7 +50,7 @@ def write_bill(
 
 def _shipped(folder: Path, contract: Contract) -> Component:
     """model.onnx, and the other graphs inside it."""
-    found = {name: sha for name, sha in hashes(folder).items() if Path(name).suffix in GRAPHS}
+    found = {name: sha for name, sha in hashes(folder).items() if "/" not in name and Path(name).suffix in GRAPHS}
     files = {
         name: Component(
             name=name,

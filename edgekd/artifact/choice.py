@@ -151,10 +151,12 @@ def _caught_by(contract: Contract, known: Known, at: int, wanted: Vector, tolera
 
 def _departs(contract: Contract, outputs: Outputs, known: Known, at: int, wanted: Vector, tolerance: Tolerance) -> bool:
     if contract.answer == "outputs":
-        return relative_difference(known.expected[0][at], outputs[0][0]) > tolerance.output
+        return not relative_difference(known.expected[0][at], outputs[0][0]) <= tolerance.output
     size = known.sizes[at]
     found = differences(wanted, answers_of(contract, outputs, [size])[0], max(size))
-    return found is None or found[0] > tolerance.probability or found[1] > tolerance.box
+    if found is None:
+        return True
+    return not (found[0] <= tolerance.probability and found[1] <= tolerance.box)  # a NaN departs too
 
 
 def _pick(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgekd.errors import one_line
 from edgekd.external_data import set_metadata
 from edgekd.preprocessing import Preprocessing
 from edgekd.record import Record
@@ -80,7 +81,7 @@ class Contract(Preprocessing):
     kind: Kind
     answer: Answer
     labels: tuple[str, ...] = ()
-    """In the order of the model's outputs; empty where classes have no names."""
+    """In the order of the model's outputs, one line each; empty where classes have no names."""
     probabilities: Literal["softmax", "sigmoid"] | None
     """What makes probabilities of the logits: over all classes, or each for itself."""
     boxes: Boxes | None = None
@@ -116,7 +117,7 @@ def contract_of(
         task=task,
         kind=kind_of(how),
         answer=answer,
-        labels=classes or (),
+        labels=tuple(map(one_line, classes or ())),
         probabilities=PROBABILITIES.get(answer),
         boxes=Boxes() if answer == "boxes" else None,
         inputs=(Tensor(name="input", dtype=how.dtype, shape=(1, *how.shape), meaning=_input_meaning(how)),),

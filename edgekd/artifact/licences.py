@@ -50,7 +50,7 @@ def parse_licences(stated: Sequence[str]) -> dict[str, str]:
         part, _, name = (word.strip() for word in text.partition("="))
         if part not in PARTS:
             raise UsageError(f"--licence {text!r} is of {part!r}, which nothing is{did_you_mean(part, PARTS)}")
-        known = fixup_id(name) or (name if is_expression(name) or OTHER.fullmatch(name) else None)
+        known = fixup_id(name) or (name if name and (is_expression(name) or OTHER.fullmatch(name)) else None)
         if known is None:
             raise UsageError(
                 f"--licence {text!r} names no SPDX licence; give an identifier such as MIT, an expression such as "

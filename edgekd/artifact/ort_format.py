@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
+from onnx.external_data_helper import uses_external_data
 
 from edgekd.device import HOST, DeviceProfile
+from edgekd.emulated_figures import EmulatedCore
+from edgekd.emulation.outputs import emulated_outputs
 from edgekd.errors import BadInput, EdgekdError
-from edgekd.formats.onnx_file import external_files
 from edgekd.latency.optimised import ARM_DECISIONS
 from edgekd.numerics import is_arm
 from edgekd.runtimes import RUNTIMES, in_one_line
@@ -42,11 +45,10 @@ def write_ort(model: Path, out: Path, *, profile: DeviceProfile, given: npt.NDAr
         BadInput: the model keeps its weights beside it, for which this format has no place; or ONNX Runtime does not
             convert it; or what it wrote computes something else. Then there is no `out`.
     """
-    if external_files(model):
-        raise BadInput(f"{model.name} keeps its weights beside it, for which ONNX Runtime's own format has no place.")
     decisions = {ARM_DECISIONS: str(int(is_arm(profile.isa)))}
     runtime = RUNTIMES["onnxruntime"]
     try:
+        _refuse_weights_beside(model)
         _convert(model, out, {"session.save_model_format": "ORT", **decisions}, own=profile.name == HOST)
         expected = runtime.open(model, options=decisions).run([given])
         _refuse_another_answer(model, expected, runtime.open(out).run([given]))
@@ -59,6 +61,24 @@ def write_ort(model: Path, out: Path, *, profile: DeviceProfile, given: npt.NDAr
             f"{model.name} cannot be written in ONNX Runtime's own format by version {runtime.version()}: "
             f"{in_one_line(str(error))}"
         ) from error
+
+
+def _refuse_weights_beside(model: Path) -> None:
+    if any(uses_external_data(tensor) for tensor in onnx.load(model, load_external_data=False).graph.initializer):
+        raise BadInput(f"{model.name} keeps its weights beside it, for which ONNX Runtime's own format has no place.")
+
+
+def compare_on(core: EmulatedCore, model: Path, own: Path, given: npt.NDArray[Any]) -> None:
+    """Run an ONNX file and the same in ONNX Runtime's own format on an emulated core, by the device's version.
+
+    Raises:
+        BadInput: that version refuses one of them, or they compute something different.
+        PlaceLost, EdgekdError: as `edgekd.emulation.outputs.emulated_outputs` does.
+    """
+    [expected], [said] = (
+        emulated_outputs(path, [[given]], core=core.name, version=core.version) for path in (model, own)
+    )
+    _refuse_another_answer(model, expected, said)
 
 
 def _convert(model: Path, out: Path, entries: dict[str, str], *, own: bool) -> None:

@@ -12,7 +12,9 @@ _LINE = (
     "./build.sh --config MinSizeRel --build_shared_lib --parallel --skip_tests --minimal_build --disable_ml_ops "
     f"--include_ops_by_config {TYPES} --enable_reduced_operator_type_support"
 )
-_ANDROID = ' --android --android_abi arm64-v8a --android_sdk_path "$ANDROID_HOME" --android_ndk_path "$ANDROID_NDK_HOME"'
+_ANDROID = (
+    ' --android --android_abi arm64-v8a --android_sdk_path "$ANDROID_HOME" --android_ndk_path "$ANDROID_NDK_HOME"'
+)
 _LIBRARY_BYTES = {("1.23.0", True): 0, ("1.31.1", True): 25_265_040, ("1.31.1", False): 29_352_200}
 """Of libonnxruntime.so in the wheel of that version for Linux, by version and whether it is for Arm (AArch64) or for
 x86-64."""

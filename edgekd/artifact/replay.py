@@ -27,6 +27,8 @@ from edgekd.runtimes import RUNTIMES, find_runtime, in_one_line, predict_all
 from edgekd.schemes.offered import on_this_machine
 
 MODEL, APP = "model.onnx", "app.onnx"
+APPS = (APP, "app.ort")
+"""The same graph, in ONNX's and in ONNX Runtime's own format."""
 OTHERS = {"model.ort": "onnxruntime", "model.xml": "openvino"}
 """Further files of the same model, and what runs them."""
 LABELS = "labels.txt"
@@ -63,10 +65,12 @@ def replay(folder: Path) -> Replayed:
         for name, by in files.items()
         if name not in left_out
     }
-    if (folder / APP).is_file():
-        why = _replay_app(folder, parity, outputs[0])
-        left_out |= {APP: why} if why else {}
-        found |= {} if why else {APP: 0.0}
+    for name in APPS:
+        if not (folder / APP).is_file() or not (folder / name).is_file():
+            continue
+        why = _replay_app(folder, name, parity, outputs[0])
+        left_out |= {name: why} if why else {}
+        found |= {} if why else {name: 0.0}
     return Replayed(
         vectors=len(inputs),
         largest_difference=max(found.values()),
@@ -108,10 +112,10 @@ def _outputs_apart(graph: Path, runtime: str, parity: Parity, inputs: Array, out
     return difference
 
 
-def _replay_app(folder: Path, parity: Parity, outputs: Array) -> str | None:
-    """Feed app.onnx what an app has; return why there is nothing to hold its answers against, or None."""
-    path = folder / APP
-    names = [output.name for output in onnx_outputs(onnx.load(path, load_external_data=False))]
+def _replay_app(folder: Path, name: str, parity: Parity, outputs: Array) -> str | None:
+    """Feed a graph what an app has; return why there is nothing to hold its answers against, or None."""
+    path = folder / name
+    names = [output.name for output in onnx_outputs(onnx.load(folder / APP, load_external_data=False))]
     if not WANTED[parity.answer].issubset(names):
         return "the vectors hold outputs alone"
     labels = _labels(folder)

@@ -75,8 +75,6 @@ def package(
         licences=licences.licences,
         source=Source(model_sha256=(manifest.get("model") or {}).get("sha256"), target=target, shipped=shipped),
     )
-    write_contract(folder, contract)
-    chosen = chosen.model_copy(update={"size_kib": size_kib(folder / MODEL)})
     if tokenizer and preprocessing.tokens:
         shutil.copyfile(tokenizer, folder / preprocessing.tokens.file)
     if contract.answer != "outputs":
@@ -84,12 +82,14 @@ def package(
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     licences.write(folder)
     notes = write_parity(folder, contract, chosen=chosen, reference=reference, data=data, emulated=emulated)
-    asked = contract.model_copy(update={"answer": read_parity(folder).answer})
-    if asked.kind != "array" or asked.answer != "outputs":
-        write_app(folder / MODEL, asked, max_opset=max_opset, tokenizer=tokenizer)
+    contract = contract.model_copy(update={"answer": read_parity(folder).answer})
+    if contract.kind != "array" or contract.answer != "outputs":
+        write_app(folder / MODEL, contract, max_opset=max_opset, tokenizer=tokenizer)
+    write_contract(folder, contract)
+    chosen = chosen.model_copy(update={"size_kib": size_kib(folder / MODEL)})
     own = write_runtime_files(folder, profile=profile, chosen=chosen, emulate=emulated is not None)
-    write_samples(folder, asked, session=chosen.session)
-    write_readme(folder, asked, chosen=chosen, own=own, target=target, shipped=shipped)
+    write_samples(folder, contract, session=chosen.session)
+    write_readme(folder, contract, chosen=chosen, own=own, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
     manifest = {**manifest, "runtime_files": own.model_dump(mode="json")}
     files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own format: what is written for Arm, that the runtime of the device answers with it, what is refused."""
+"""ONNX Runtime's own format: what is written for Arm, what the device's runtime answers with it, what is refused."""
 
 import runpy
 from pathlib import Path

@@ -1,6 +1,5 @@
 """What lies beside the ONNX files of an artifact, and what is said where something cannot."""
 
-import json
 import logging
 import os
 import runpy
@@ -16,7 +15,6 @@ from edgekd.artifact import openvino_ir
 from edgekd.artifact.mobile import mobile_usability
 from edgekd.artifact.openvino_ir import write_ir
 from edgekd.artifact.runtime_files import write_runtime_files
-from edgekd.artifact.runtime_tools import runtime_tool
 from edgekd.device import load_profile
 from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES, Runtime
@@ -109,7 +107,9 @@ def test_the_runtime_s_tools_need_no_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})
 
 
-@pytest.mark.parametrize(("session", "element"), [({}, "f32"), ({PRECISION: "f16"}, "f16"), ({PRECISION: "bf16"}, "f32")])
+@pytest.mark.parametrize(
+    ("session", "element"), [({}, "f32"), ({PRECISION: "f16"}, "f16"), ({PRECISION: "bf16"}, "f32")]
+)
 def test_the_ir_gives_the_same_answer_and_is_halved_only_where_openvino_runs_it_so(
     artifact: Path, tmp_path: Path, session: dict[str, str], element: str
 ) -> None:

@@ -211,9 +211,7 @@ def test_every_kind_of_input_and_answer_is_checked(
         assert drive(address)["check"].startswith("Fail: parity vector 0")
 
 
-def test_a_sound_is_answered(
-    web_runtime: Path, drive: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_a_sound_is_answered(web_runtime: Path, drive: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     artifact = HAND_MADE["write_artifact"](tmp_path / "artifact", "sound", "classes")
     files = trial._page_files() | trial._artifact_files(artifact) | trial._runtime_files(False, artifact)
     raw = HAND_MADE["raw_inputs"]("sound")[4]

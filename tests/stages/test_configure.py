@@ -12,7 +12,6 @@ from edgekd.device import resolve
 from edgekd.errors import BadInput
 from edgekd.progress import silent
 from edgekd.results import Candidate
-from edgekd.runtimes import RUNTIMES
 from edgekd.schemes.offered import PRECISION
 from edgekd.stages import configure as configure_module
 from edgekd.stages.configure import configure

@@ -171,7 +171,10 @@ def test_the_readme_says_what_ships_where_and_at_what_cost(tmp_path: Path) -> No
     assert "90 % intervals" in readme
     assert "| output | logits | float32 | 1 x 5: one per class |" in readme
     assert "\n\n\n" not in readme
-    for name in [*(path.name for path in artifact.iterdir()), *(f"samples/{x.name}" for x in (artifact / "samples").iterdir())]:
+    for name in [
+        *(path.name for path in artifact.iterdir()),
+        *(f"samples/{x.name}" for x in (artifact / "samples").iterdir()),
+    ]:
         assert name in readme or name == "README.md", name
     manifest = json.loads((artifact / "manifest.json").read_text())
     assert manifest["shipped"] == "the control, trained without the teacher, as int8_static for onnxruntime"

@@ -13,13 +13,18 @@ from edgekd.artifact.contract import Contract, Licences, Source, Tensor
 from edgekd.artifact.samples import INPUT, write_samples
 from edgekd.workspace import file_sha256
 
-LABELS = ('"; drop \'', "back\\slash\\", "${x} `y` $z", "</script><b>", "鱼 🐟 \u2028 fin")
+LABELS = ("\"; drop '", "back\\slash\\", "${x} `y` $z", "</script><b>", "鱼 🐟 \u2028 fin")
 TOLERANCE = {"input": 1e-5, "output": 0.01, "probability": 0.02, "box": 0.02}
 BOXES = np.array([[0.1, 0.2, 0.5, 0.9], [0.4, 0.1, 0.8, 0.3]], np.float32)
 """Of every image, in shares of its sides."""
 WEIGHTS = np.random.default_rng(1).normal(0, 6, (3, 5)).astype(np.float32)
 TABLE = np.random.default_rng(2).normal(0, 3, (31, 5)).astype(np.float32)
-TYPES = {"image": TensorProto.UINT8, "sound": TensorProto.FLOAT, "tokens": TensorProto.INT64, "array": TensorProto.FLOAT}
+TYPES = {
+    "image": TensorProto.UINT8,
+    "sound": TensorProto.FLOAT,
+    "tokens": TensorProto.INT64,
+    "array": TensorProto.FLOAT,
+}
 RATE = 8000
 
 
@@ -32,7 +37,9 @@ def raw_inputs(kind: str, channels: int = 3) -> list[np.ndarray]:
         noisy = (colour + rng.integers(-20, 20, (*size, channels)) for colour, size in zip(colours, sizes, strict=True))
         return [image.astype(np.uint8) for image in noisy]
     if kind == "sound":
-        return [rng.normal(0, 0.1 * (1 + at), int(rng.integers(40, 90))).clip(-1, 1).astype(np.float32) for at in range(6)]
+        return [
+            rng.normal(0, 0.1 * (1 + at), int(rng.integers(40, 90))).clip(-1, 1).astype(np.float32) for at in range(6)
+        ]
     if kind == "tokens":
         return [rng.integers(1, 31, int(rng.integers(2, 12))) for _ in range(6)]
     return list(rng.normal(0, 1, (6, 3)).astype(np.float32))

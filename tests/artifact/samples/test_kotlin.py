@@ -63,7 +63,9 @@ def compiled(artifact: Path, folder: Path, classes: str) -> Path:
 
 
 def turned(model: onnx.ModelProto) -> None:
-    name = "table" if any(one.op_type == "Gather" and one.input[0] == "table" for one in model.graph.node) else "weights"
+    name = (
+        "table" if any(one.op_type == "Gather" and one.input[0] == "table" for one in model.graph.node) else "weights"
+    )
     tensor = next(one for one in model.graph.initializer if one.name == name)
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1].copy(), name))
 

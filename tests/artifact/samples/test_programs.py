@@ -49,7 +49,9 @@ def assert_answers(said: str, raw: np.ndarray, kind: str, answer: str) -> None:
     assert len(rows) == len(expected["indices"])
     for at, row in enumerate(rows):
         share, rest = row.split(" ", 1)
-        assert float(share) == pytest.approx(expected["probabilities" if answer == "classes" else "scores"][at], abs=2e-3)
+        assert float(share) == pytest.approx(
+            expected["probabilities" if answer == "classes" else "scores"][at], abs=2e-3
+        )
         words = rest.rsplit(" ", 4) if answer == "boxes" else [rest]
         assert words[0] == expected["labels"][at]
         if answer == "boxes":
@@ -154,14 +156,17 @@ def test_a_spoiled_artifact_is_caught(answer: str, language: str, copy_out: Copy
 
 PLANTED = {
     "python": {
-        "channels reversed": ('np.asarray(image.convert("RGB"))', 'np.asarray(image.convert("RGB"))[:, :, ::-1].copy()'),
-        "not scaled": ("{\"image\": raw}", "{\"image\": raw // 255}"),
+        "channels reversed": (
+            'np.asarray(image.convert("RGB"))',
+            'np.asarray(image.convert("RGB"))[:, :, ::-1].copy()',
+        ),
+        "not scaled": ('{"image": raw}', '{"image": raw // 255}'),
         "labels shuffled": ("    session = open_session", "    labels.sort()\n    session = open_session"),
     },
     "node": {
         "channels reversed": (
-            "return { type: \"uint8\", data, shape: [height, width, 3] };",
-            "return { type: \"uint8\", data: data.reverse(), shape: [height, width, 3] };",
+            'return { type: "uint8", data, shape: [height, width, 3] };',
+            'return { type: "uint8", data: data.reverse(), shape: [height, width, 3] };',
         ),
         "not scaled": ("new ort.Tensor(type, data, shape)", "new ort.Tensor(type, data.map((x) => x / 255), shape)"),
         "labels shuffled": ("slice(0, -1);", "slice(0, -1).sort();"),

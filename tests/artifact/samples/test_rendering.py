@@ -28,9 +28,7 @@ def texts(artifact: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_programs_hold_nothing_of_a_strangers_and_nothing_of_a_template(
-    kind: str, answer: str, tmp_path: Path
-) -> None:
+def test_programs_hold_nothing_of_a_strangers_and_nothing_of_a_template(kind: str, answer: str, tmp_path: Path) -> None:
     if answer == "boxes" and kind != "image":
         pytest.skip("boxes are of images")
     written = texts(hand_made.write_artifact(tmp_path / "artifact", kind, answer, session=OPTIONS))
@@ -120,6 +118,8 @@ def test_the_headers_of_onnx_runtime_are_those_that_were_released() -> None:
     assert set(listed) == {path.name for path in folder.iterdir()} - {"SHA256SUMS", "README.md"}
     for name, sha in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha, name
-    [version] = [line for line in (folder / "onnxruntime_c_api.h").read_text().splitlines() if "define ORT_API_V" in line]
+    [version] = [
+        line for line in (folder / "onnxruntime_c_api.h").read_text().splitlines() if "define ORT_API_V" in line
+    ]
     assert int(version.split()[-1]) <= 23
     assert "MIT License" in (folder / "LICENSE").read_text()
