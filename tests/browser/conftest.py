@@ -15,6 +15,7 @@ from edgekd.artifact.contract import Contract
 from edgekd.artifact.vectors import Reference
 from edgekd.browser.runtime import install_web_runtime
 from edgekd.data.image import Fit, fit_image, open_image
+from edgekd.device import load_profile
 from edgekd.errors import EdgekdError
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.results import Candidate
@@ -57,6 +58,7 @@ def package_model(folder: Path, model: Path, how: Preprocessing, classes: tuple[
         data=None,
         reference=Reference("the file as it came", lambda inputs: predict_all(model, [inputs])),
         manifest={"target": "raspberry-pi-4"},
+        profile=load_profile("raspberry-pi-4"),
         trained="control",
     )
     return artifact
