@@ -162,3 +162,7 @@ def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answe
     graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
     for version, found in old_runtimes(run / "artifact").items():
         assert found == graphs, version
+
+
+def test_the_samples_answer_as_training_did(run, answers_everywhere):
+    answers_everywhere(run / "artifact")
