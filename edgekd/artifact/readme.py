@@ -14,9 +14,18 @@ from edgekd.schemes.offered import PRECISION
 
 
 def write_readme(
-    folder: Path, how: Contract, *, chosen: Candidate, target: str, shipped: str, own: RuntimeFiles
+    folder: Path, how: Contract, *, chosen: Candidate, own: RuntimeFiles, target: str, shipped: str
 ) -> None:
-    """Write README.md of the artifact in `folder`, which holds its graphs; `shipped` says in words what ships."""
+    """Write README.md of the artifact in `folder`, which holds everything else that is for apps.
+
+    Args:
+        own: what the runtimes have in their own formats.
+        shipped: in words what ships.
+    """
+
+    def present(*names: str) -> str:
+        return ", ".join(f"`{name}`" for name in names if (folder / name).is_file())
+
     beside = data_file(folder / "model.onnx")
     values = sample_values(folder, how, chosen.session)
     used = f"{values['threads']} thread{'s' * (values['threads'] > 1)}"
@@ -32,11 +41,15 @@ def write_readme(
         app=(folder / "app.onnx").is_file(),
         weights=beside.name if beside.is_file() else None,
         own=own,
+        present=present,
+        images=how.kind == "image",
+        sound=how.kind == "sound",
+        licences=(folder / "LICENSES").is_dir(),
         labels=(folder / "labels.txt").is_file(),
         precision=chosen.session.get(PRECISION, "f32"),
         costs=[f"{name}: {spoken(number)}, {used}" for name, number in numbers.items() if number],
         brackets=BRACKETS,
         what="two texts" if how.tokens and how.tokens.pair else WHAT[how.kind],
-        session_words=session_words(chosen.session) if chosen.runtime == "onnxruntime" else f"{used}",
+        session_words=session_words(chosen.session) if chosen.runtime == "onnxruntime" else used,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

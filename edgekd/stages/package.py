@@ -89,7 +89,7 @@ def package(
         write_app(folder / MODEL, asked, max_opset=max_opset, tokenizer=tokenizer)
     own = write_runtime_files(folder, profile=profile, chosen=chosen, emulate=emulated is not None)
     write_samples(folder, asked, session=chosen.session)
-    write_readme(folder, asked, chosen=chosen, target=target, shipped=shipped, own=own)
+    write_readme(folder, asked, chosen=chosen, own=own, target=target, shipped=shipped)
     write_bill(folder, contract, chosen=chosen, manifest=manifest, limits=notes)
     manifest = {**manifest, "runtime_files": own.model_dump(mode="json")}
     files = write_identity(folder, manifest, chosen=chosen, shipped=shipped)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact.contract import Contract, Tensor
+from edgekd.artifact.contract import Contract, Licences, Source, Tensor
 from edgekd.artifact.samples import INPUT, write_samples
 from edgekd.workspace import file_sha256
 
@@ -112,12 +112,14 @@ def graph(kind: str, answer: str, channels: int = 3) -> onnx.ModelProto:
         "boxes": [("boxes", floats, [2, 4]), ("scores", floats, [2]), ("indices", whole, [2])],
         "outputs": [("outputs", floats, [1, 5] if alone else [5])],
     }
+    nodes = _feature_nodes(kind, channels) + _answer_nodes(answer)
+    taken = {name for node in nodes for name in node.input}
     made = helper.make_graph(
-        _feature_nodes(kind, channels) + _answer_nodes(answer),
+        nodes,
         "hand",
         [helper.make_tensor_value_info(INPUT[kind], TYPES[kind], shapes[kind])],
         [helper.make_tensor_value_info(*one) for one in outputs[answer]],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in taken],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
@@ -150,6 +152,8 @@ def contract(kind: str, answer: str, channels: int = 3) -> Contract:
         answer=answer,
         labels=LABELS,
         probabilities=None,
+        licences=Licences(),
+        source=Source(target="nothing", shipped="a few operators"),
         inputs=(),
         outputs=(Tensor(name="logits", dtype="float32", shape=(1, 5), meaning=""),),
     )
