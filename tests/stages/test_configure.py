@@ -99,7 +99,7 @@ def test_another_target_keeps_its_threads_and_what_its_own_format_gains_here_is_
     monkeypatch.setattr(configure_module, "measured_here", lambda *_, **__: (weigh, lambda *_: alike))
     found = configured(model, "raspberry-pi-5", {"threads": 4})
     assert len(found.trials) == 9
-    expected = {"threads": 4, "file": "model.ort", **MAPPED, "arena": False, "prepacking": False}
+    expected = {"threads": 4, "file": "model.ort", **MAPPED, "memory_pattern": False, "arena": False}
     assert found.chosen.session == expected
     assert found.chosen.host is None and found.chosen.latency_p50_ms is None
 
