@@ -176,7 +176,9 @@ def _with_kit(version: str) -> str:
 def old_runtimes() -> Callable[[Path], dict[str, dict[str, bool]]]:
     """What the oldest and the newest ONNX Runtime that profiles name, each in an environment of its own, make of an
     artifact: version to graph to whether it gives the parity answer."""
-    return lambda artifact: {one: _old_runtimes["answers_in"](one, artifact) for one in _old_runtimes["oldest_and_newest"]()}
+    return lambda artifact: {
+        one: _old_runtimes["answers_in"](one, artifact) for one in _old_runtimes["oldest_and_newest"]()
+    }
 
 
 @pytest.fixture(scope="session")
