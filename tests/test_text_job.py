@@ -79,6 +79,8 @@ def test_an_encoder_s_directory_becomes_an_artifact(
     assert said_by_the_sample(artifact, "the plot was DULL and grim") == "negative"
     answers_everywhere(artifact)
     assert np.load(artifact / "parity" / "input.npy").dtype == np.int64
+    for version, found in old_runtimes(artifact).items():
+        assert found == dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True), version
 
 
 def test_pairs_of_which_the_order_tells(toy: Path, tmp_path: Path) -> None:
