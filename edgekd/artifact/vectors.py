@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from edgekd.artifact.answers import Outputs, Vector
+from edgekd.artifact.app.fed import images_as_fed
 from edgekd.artifact.choice import Chosen, Known, choose
 from edgekd.artifact.contract import Answer, Contract
 from edgekd.artifact.parity import FILE, FOLDER, Parity
 from edgekd.artifact.raw_inputs import RawInputs, raw_inputs
 from edgekd.artifact.shipped_file import precision_of, shipped_outputs
 from edgekd.errors import BadInput
+from edgekd.onnx_graph import opset_of
 from edgekd.preprocessing import normalise
 from edgekd.results import Candidate
 
@@ -68,7 +71,11 @@ def write_parity(
     drawn = raw_inputs(contract, data, DRAWN)
     expected = [np.asarray(one, np.float32) for one in reference.run(drawn.inputs)][: len(contract.outputs)]
     spoiled = {name: shipped(inputs) for name, inputs in _spoiled(contract, drawn).items()}
-    known = Known(expected, [shipped(drawn.inputs)], spoiled, drawn.sizes)
+    given = [shipped(drawn.inputs)]
+    if contract.kind == "image":
+        opset = opset_of(onnx.load(model, load_external_data=False))
+        given.append(shipped(images_as_fed(drawn.raw, contract, opset=opset)))
+    known = Known(expected, given, spoiled, drawn.sizes)
     found, answer = _chosen(contract, known)
     if emulated:
         first = list(found.samples)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekd.artifact.app.fed import images_as_fed
 from edgekd.data.image import Fit, fit_image
 from edgekd.preprocessing import Preprocessing, normalise
 
@@ -111,6 +112,15 @@ def test_a_strip_takes_little_memory(open_app, size) -> None:
     said = run(image=np.full((*size, 3), 77, np.uint8))[0]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
     np.testing.assert_array_equal(said, np.full((3, 224, 224), 77, np.float32))
+
+
+@pytest.mark.parametrize(("opset", "most"), [(11, 0.0), (BY_PRODUCTS, 0.0), (BY_OPERATOR, 1.01)])
+def test_what_the_model_is_fed_can_be_had_without_the_model(contract_for, opset, most) -> None:
+    how = settings_of(resize="bicubic", crop=0.8)
+    images = [noise(*size) for size in SIZES[:4]]
+    fed = images_as_fed(images, contract_for(how, "classification", {"logits": (10,)}), opset=opset)
+    assert fed.shape == (4, 3, HEIGHT, WIDTH)
+    assert max(levels_off(one, image, how).max() for one, image in zip(fed, images, strict=True)) <= most
 
 
 @pytest.fixture(scope="module")
