@@ -122,9 +122,10 @@ def _new_enough(model: ModelProto, max_opset: int, *, better: int) -> ModelProto
 
 
 def _means_the_same(graph: GraphProto, opset: int, other: int) -> bool:
-    """Whether no operator was defined anew between two opsets."""
+    """Whether no operator was defined otherwise between two opsets, from `LEAST_OPSET` to `RESIZE_SMOOTHS`."""
     return all(
         node.domain not in STANDARD_DOMAINS
+        or node.op_type in WIDENED
         or len({onnx.defs.get_schema(node.op_type, one).since_version for one in (opset, other)}) == 1
         for node in graph.node
     ) and all(_means_the_same(inner, opset, other) for node in graph.node for inner in inner_graphs(node))
@@ -147,3 +148,12 @@ def _settle_names(graph: GraphProto, wanted: set[str]) -> str:
         prefix = f"_{prefix}"
     rename_values(graph, {name: f"{prefix}model_{name}" for name in wanted & taken})
     return prefix
+
+
+WIDENED = frozenset(
+    {
+        *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Where", "Identity"),
+        *("Reshape", "Shape", "Pad", "Pow", "BatchNormalization", "LSTM", "GRU", "RNN"),
+    }
+)
+"""Operators that between opsets 13 and 18 only learned more types, or options that are off unless asked for."""

@@ -126,7 +126,8 @@ def test_an_old_opset_is_raised_to_the_oldest_that_will_do(contract) -> None:
         (17, 20, "Relu", 18),
         (17, 17, "Relu", 17),  # the device loads no more
         (16, 18, "Relu", 18),
-        (13, 20, "Relu", 13),  # Relu is another in 14
+        (13, 20, "Relu", 18),  # it takes more types since 14
+        (13, 20, "HardSigmoid", 18),
         (17, 20, "ReduceMean", 17),  # in 18 its axes are an input
         (20, 20, "Relu", 20),
     ],
