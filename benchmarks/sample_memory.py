@@ -121,10 +121,14 @@ def packaged(file: Path, folder: Path, chosen: Candidate, how: Preprocessing) ->
 def commands(artifact: Path, build: Path) -> dict[str, list[str]]:
     """Return the words that run each sample on its own parity vectors."""
     found = {"Python": [sys.executable, str(artifact / "samples" / "python" / "predict.py"), str(artifact)]}
-    libraries = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))
+    libraries = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*"))
     if shutil.which("cmake") and libraries:
-        source = ["cmake", "-S", str(artifact / "samples" / "cpp"), "-B", str(build), f"-DONNXRUNTIME={libraries[0]}"]
-        for command in (source, ["cmake", "--build", str(build)]):
+        build.mkdir(exist_ok=True)
+        library = build / "libonnxruntime.so.1"  # the name that the loader looks for
+        library.unlink(missing_ok=True)
+        library.symlink_to(libraries[0])
+        sources = ["cmake", "-S", str(artifact / "samples" / "cpp"), "-B", str(build), f"-DONNXRUNTIME={library}"]
+        for command in (sources, ["cmake", "--build", str(build)]):
             subprocess.run(command, check=True, capture_output=True)
         found["C++"] = [str(build / "predict"), str(artifact)]
     return found

@@ -6,8 +6,10 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ CLASSES = ("diagonal", "horizontal", "vertical")
 HEIGHT, WIDTH = 24, 32
 
 _old_runtimes = runpy.run_path(str(Path(__file__).with_name("old_runtimes.py")))
+_sample_programs = runpy.run_path(str(Path(__file__).with_name("sample_programs.py")))
 _node_tools = runpy.run_path(str(Path(__file__).with_name("node_tools.py")))
 
 
@@ -176,7 +179,9 @@ def _with_kit(version: str) -> str:
 def old_runtimes() -> Callable[[Path], dict[str, dict[str, bool]]]:
     """What the oldest and the newest ONNX Runtime that profiles name, each in an environment of its own, make of an
     artifact: version to graph to whether it gives the parity answer."""
-    return lambda artifact: {one: _old_runtimes["answers_in"](one, artifact) for one in _old_runtimes["oldest_and_newest"]()}
+    return lambda artifact: {
+        one: _old_runtimes["answers_in"](one, artifact) for one in _old_runtimes["oldest_and_newest"]()
+    }
 
 
 @pytest.fixture(scope="session")
@@ -191,3 +196,70 @@ def chromium() -> str:
     """Path of a Chromium."""
     path: str = _node_tools["find_browser"]()
     return path
+
+
+@pytest.fixture(scope="session")
+def web_runtime() -> Path:
+    """ONNX Runtime for browsers, in the user's cache."""
+    from edgekd.browser.runtime import install_web_runtime
+    from edgekd.errors import EdgekdError
+
+    try:
+        return install_web_runtime()
+    except EdgekdError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no page is tried, in CI: {error}")
+        pytest.skip(f"no page is tried: {error}")
+
+
+@pytest.fixture
+def drive(chromium: str, node_modules: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """`drive(address, tries)`: what the page says in Chromium, as tests/browser/drive.cjs writes it."""
+
+    def run(address: str, tries: Sequence[tuple[str, Path]] = (), **more: Any) -> dict[str, Any]:
+        job = {"browser": chromium, "profile": str(tmp_path / "profile"), "address": address, **more}
+        job["tries"] = [(how, str(file)) for how, file in tries]
+        done = subprocess.run(
+            ["node", str(ROOT / "tests" / "browser" / "drive.cjs"), json.dumps(job)],
+            env={**os.environ, "NODE_PATH": str(node_modules)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said: dict[str, Any] = json.loads(done.stdout)
+        return said
+
+    return run
+
+
+@pytest.fixture
+def copy_out(tmp_path: Path, node_modules: Path) -> Callable[..., Callable[..., Any]]:
+    """`copy_out(language, artifact, changes)`: what runs a sample, copied out; see tests/sample_programs.py."""
+
+    def copied(language: str, artifact: Path, changes: Mapping[str, str] | None = None) -> Callable[..., Any]:
+        folder = Path(tempfile.mkdtemp(prefix="für mich ", dir=tmp_path)) / language
+        run: Callable[..., Any] = _sample_programs["copied_out"](artifact, folder, node_modules, changes or {})
+        return run
+
+    return copied
+
+
+@pytest.fixture
+def answers_everywhere(
+    copy_out: Callable[..., Callable[..., Any]], web_runtime: Path, drive: Callable[..., dict[str, Any]]
+) -> Callable[[Path], None]:
+    """`answers_everywhere(artifact)`: its samples in Python, Node.js and C++ and the page in Chromium give the parity
+    answers."""
+    from edgekd.browser.trial import try_artifact
+
+    def check(artifact: Path) -> None:
+        runs = {language: copy_out(language, artifact) for language in ("python", "node", "cpp")}
+        done = {language: run() for language, run in runs.items()}
+        assert {language: one.returncode for language, one in done.items()} == dict.fromkeys(runs, 0), done
+        assert all("vectors answered as in training" in one.stderr for one in done.values())
+        with try_artifact(artifact) as address:
+            assert drive(address)["check"].startswith("Pass: ")
+
+    return check

@@ -10,7 +10,7 @@ import sys
 
 PROGRAMS = {
     **{"chromium": "chromium", "npm": "npm", "sshd": "openssh-server", "ssh": "openssh-client"},
-    **{"cmake": "cmake", "g++": "g++", "mvn": "maven"},
+    **{"cmake": "cmake", "g++": "g++", "javac": "default-jdk-headless", "kotlinc": "kotlin"},
 }
 """Program to the Debian package that brings it."""
 

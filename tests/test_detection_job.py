@@ -195,7 +195,11 @@ def test_inputs_that_cut_objects_off_are_refused(scenes: Path, trained_teacher, 
     assert done.returncode == 2 and "--crop would cut off objects" in done.stderr, done.stderr
 
 
-def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answer(run_folder: Path, old_runtimes) -> None:
+def test_the_oldest_and_the_newest_runtime_give_the_parity_answer(run_folder: Path, old_runtimes) -> None:
     graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
     for version, found in old_runtimes(run_folder / "artifact").items():
         assert found == graphs, version
+
+
+def test_the_samples_answer_as_training_did(run_folder: Path, answers_everywhere) -> None:
+    answers_everywhere(run_folder / "artifact")

@@ -193,7 +193,11 @@ def test_bench_predict_and_report_take_the_run_folder(finished_run: Path, edgekd
     assert html.read_text() == before
 
 
-def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answer(finished_run: Path, old_runtimes) -> None:
+def test_the_oldest_and_the_newest_runtime_give_the_parity_answer(finished_run: Path, old_runtimes) -> None:
     graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
     for version, found in old_runtimes(finished_run / "artifact").items():
         assert found == graphs, version
+
+
+def test_the_samples_answer_as_training_did(finished_run: Path, answers_everywhere) -> None:
+    answers_everywhere(finished_run / "artifact")

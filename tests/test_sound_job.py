@@ -158,7 +158,11 @@ def test_a_front_of_other_frames_than_the_models_is_refused(model, folder, tmp_p
     assert done.returncode == 3 and "does not run on float32 inputs of 2000" in " ".join(done.stderr.split())
 
 
-def test_the_oldest_and_the_newest_runtime_of_the_profiles_give_the_parity_answer(run: Path, old_runtimes) -> None:
+def test_the_oldest_and_the_newest_runtime_give_the_parity_answer(run: Path, old_runtimes) -> None:
     graphs = dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True)
     for version, found in old_runtimes(run / "artifact").items():
         assert found == graphs, version
+
+
+def test_the_samples_answer_as_training_did(run, answers_everywhere):
+    answers_everywhere(run / "artifact")

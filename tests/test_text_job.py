@@ -58,7 +58,9 @@ def said_by_the_sample(artifact: Path, *texts: str) -> str:
     return said.split(" ", 1)[-1]
 
 
-def test_an_encoder_s_directory_becomes_an_artifact(toy: Path, tmp_path: Path, old_runtimes) -> None:
+def test_an_encoder_s_directory_becomes_an_artifact(
+    toy: Path, tmp_path: Path, old_runtimes, answers_everywhere
+) -> None:
     out = tmp_path / "run"
     report = edgekd.compress(toy / "bert", data=toy / "sentences", student="auto", out=out, **QUICK)
     assert report.exit_code == 0
@@ -75,7 +77,10 @@ def test_an_encoder_s_directory_becomes_an_artifact(toy: Path, tmp_path: Path, o
     assert "tokenizer.json" in (artifact / "SHA256SUMS").read_text()
     assert said_by_the_sample(artifact, "a lovely, warm film") == "positive"
     assert said_by_the_sample(artifact, "the plot was DULL and grim") == "negative"
+    answers_everywhere(artifact)
     assert np.load(artifact / "parity" / "input.npy").dtype == np.int64
+    for version, found in old_runtimes(artifact).items():
+        assert found == dict.fromkeys(("model.onnx", "model.ort", "app.onnx", "app.ort", "sample"), True), version
 
 
 def test_pairs_of_which_the_order_tells(toy: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ WHAT = {"image": "an image", "sound": "a sound", "tokens": "a text", "array": "a
 INPUT = {"image": "image", "sound": "samples", "tokens": "ids", "array": "input"}
 """Name of the input of app.onnx; that of model.onnx, which only arrays are given to, is the last one."""
 GIVEN = {"image": "photo.jpg", "sound": "sound.wav", "tokens": '"a text"', "array": "input.npy"}
-GIVEN_NATIVE = {**GIVEN, "image": "photo.ppm", "tokens": '"101 2023 102"'}
+GIVEN_NATIVE = {**GIVEN, "image": "photo.ppm", "tokens": "'101 2023 102'"}
 """The samples in other languages than Python bring no decoder of image files, and no tokenizer."""
 NEEDS = {"image": ", and pillow for other images than PPM", "tokens": ", and tokenizers for text"}
 NATIVE_TYPES = {"uint8": "std::uint8_t", "float32": "float", "int64": "std::int64_t"}

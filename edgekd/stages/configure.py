@@ -21,19 +21,21 @@ from edgekd.schemes.offered import on_this_machine
 
 log = logging.getLogger(__name__)
 
+NO_PATTERN = {"memory_pattern": False}
+"""The pattern of the first run is allocated beside what that run took of the arena."""
 MENU: dict[str, tuple[dict[str, Any], ...]] = {
-    "onnxruntime": ({"arena": False}, {"arena": False, "memory_pattern": False}, {"prepacking": False}),
+    "onnxruntime": (NO_PATTERN, {**NO_PATTERN, "arena": False}, {**NO_PATTERN, "prepacking": False}),
     "openvino": (),
 }
 """What is tried beside a runtime's usual session."""
 ORT_MENU: tuple[dict[str, Any], ...] = (
-    {},
+    NO_PATTERN,
     MAPPED,
-    {**MAPPED, "arena": False},
-    {**MAPPED, "prepacking": False},
-    {**MAPPED, "arena": False, "prepacking": False},
+    {**MAPPED, **NO_PATTERN},
+    {**MAPPED, **NO_PATTERN, "arena": False},
+    {**MAPPED, **NO_PATTERN, "prepacking": False},
 )
-"""What is tried of ONNX Runtime's own format."""
+"""What is tried of ONNX Runtime's own format. Where kernels pack weights, those lie in the map besides."""
 
 
 class Configured(Record):

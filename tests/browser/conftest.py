@@ -1,9 +1,6 @@
 """Artifacts to try, small and quick to make, and what Python says of an image."""
 
-import json
-import os
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +10,8 @@ import pytest
 
 from edgekd.artifact.contract import Contract
 from edgekd.artifact.vectors import Reference
-from edgekd.browser.runtime import install_web_runtime
 from edgekd.data.image import Fit, fit_image, open_image
-from edgekd.errors import EdgekdError
+from edgekd.device import load_profile
 from edgekd.preprocessing import Preprocessing, normalise
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
@@ -57,6 +53,7 @@ def package_model(folder: Path, model: Path, how: Preprocessing, classes: tuple[
         data=None,
         reference=Reference("the file as it came", lambda inputs: predict_all(model, [inputs])),
         manifest={"target": "raspberry-pi-4"},
+        profile=load_profile("raspberry-pi-4"),
         trained="control",
     )
     return artifact
@@ -86,39 +83,6 @@ def list_again() -> Callable[[Path], None]:
         sums.write_text("".join(f"{file_sha256(artifact / name)}  {name}\n" for name in kept))
 
     return list_files
-
-
-@pytest.fixture(scope="session")
-def web_runtime() -> Path:
-    """ONNX Runtime for browsers, in the user's cache."""
-    try:
-        return install_web_runtime()
-    except EdgekdError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no page is tried, in CI: {error}")
-        pytest.skip(f"no page is tried: {error}")
-
-
-@pytest.fixture
-def drive(chromium: str, node_modules: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """`drive(address, tries)`: what the page says in Chromium, as tests/browser/drive.cjs writes it."""
-
-    def run(address: str, tries: Sequence[tuple[str, Path]] = (), **more: Any) -> dict[str, Any]:
-        job = {"browser": chromium, "profile": str(tmp_path / "profile"), "address": address, **more}
-        job["tries"] = [(how, str(file)) for how, file in tries]
-        done = subprocess.run(
-            ["node", str(Path(__file__).with_name("drive.cjs")), json.dumps(job)],
-            env={**os.environ, "NODE_PATH": str(node_modules)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        said: dict[str, Any] = json.loads(done.stdout)
-        return said
-
-    return run
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ def test_every_kind_of_input_and_answer_is_checked(
     else:
         (artifact / name).write_text("".join(f"{label}\n" for label in turned), encoding="utf-8")
     with serving(good | trial._artifact_files(artifact), start="samples/browser/") as address:
-        assert drive(address)["check"].startswith("Fail: parity vector 0")
+        assert drive(address)["check"].startswith("Fail: parity vector ")
 
 
 def test_a_sound_is_answered(web_runtime: Path, drive: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_boxes_are_listed_once_for_each_object(
     web_runtime: Path, drive: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     """Confidences 1 / (1 + exp(-x)): 0.88, 0.73, 0.82 and 0.27; the second box overlaps the first by 0.8, the third is
-    of another class, and the fourth is below 0.4. The image is 70/32 times as wide as the model's, 50/24 times as high."""
+    of another class, and the fourth is below 0.4. The image is 70 / 32 as wide as the model's and 50 / 24 as high."""
     logits = np.array([[[2, -9], [1, -9], [-9, 1.5], [-1, -9]]], np.float32)
     boxes = np.array([[[2, 2, 12, 12], [2, 2, 10, 12], [2, 2, 12, 12], [20, 5, 30, 15]]], np.float32)
     nodes = [

@@ -8,8 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.artifact.ort_format import MAPPED
 from edgekd.device import resolve
 from edgekd.errors import BadInput
+from edgekd.figures import Number
+from edgekd.places.sessions import Entry
 from edgekd.progress import silent
 from edgekd.results import Candidate
 from edgekd.schemes.offered import PRECISION
@@ -87,13 +90,17 @@ def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machi
     assert found.chosen.session == session and found.chosen.host is None
 
 
-def test_another_target_keeps_its_threads_and_what_its_own_format_gains_here_is_taken_over(model):
+def test_another_target_keeps_its_threads_and_what_its_own_format_gains_here_is_taken_over(model, monkeypatch):
+    def weigh(entry: Entry) -> float:
+        assert entry.file.is_file()
+        return 100.0 - 10 * (entry.file.name == "model.ort") - 10 * len(entry.options)
+
+    alike = Number(value=1.0, low=0.99, high=1.01, level=0.99, unit="x", word="measured", place="host", n=9)
+    monkeypatch.setattr(configure_module, "measured_here", lambda *_, **__: (weigh, lambda *_: alike))
     found = configured(model, "raspberry-pi-5", {"threads": 4})
-    assert found.chosen.session["threads"] == 4
     assert len(found.trials) == 9
-    [taken] = [trial for trial in found.trials if trial.taken]
-    assert taken.session["file"] == "model.ort"  # a map holds 32 MiB once
-    assert found.chosen.session == {"threads": 4, **taken.session}
+    expected = {"threads": 4, "file": "model.ort", **MAPPED, "memory_pattern": False, "arena": False}
+    assert found.chosen.session == expected
     assert found.chosen.host is None and found.chosen.latency_p50_ms is None
 
 

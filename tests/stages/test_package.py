@@ -190,7 +190,7 @@ def test_the_program_runs_the_session_that_was_chosen(tmp_path: Path) -> None:
     assert "  model.ort\n" in (artifact / "SHA256SUMS").read_text()
     assert json.loads((artifact / "manifest.json").read_text())["candidate"]["session"] == session
     readme = (artifact / "README.md").read_text()
-    assert "| `model.ort` | the same model as ONNX Runtime optimised it" in readme
+    assert "| `app.ort`, `model.ort` | the same in ONNX Runtime's own format, optimised for AArch64" in readme
     assert "2 threads, arena off, memory pattern off, prepacking off, model.ort, memory mapping on" in readme
     program = (artifact / "samples" / "python" / "predict.py").read_text()
     assert 'add_session_config_entry("session.use_memory_mapped_ort_model", "1")' in program
