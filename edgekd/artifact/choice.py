@@ -27,8 +27,8 @@ NMS_DOUBT = 0.02
 @dataclass(frozen=True)
 class Known:
     """What is known of samples: outputs that the pipeline expects, each (n, ...), those that the shipped file gives on
-    each machine, here first, those that it gives here under each spoiled way of feeding, by name, and the sizes of the
-    raw images."""
+    each machine, here first (of images also as app.onnx resizes them), those that it gives here under each spoiled way
+    of feeding, by name, and the sizes of the raw images."""
 
     expected: Outputs
     given: Sequence[Outputs]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.artifact.answers import Outputs, Vector
+from edgekd.artifact.app.fed import images_as_fed
 from edgekd.artifact.choice import Chosen, Known, choose
 from edgekd.artifact.contract import Answer, Contract
 from edgekd.artifact.parity import FILE, FOLDER, Parity
@@ -68,7 +69,10 @@ def write_parity(
     drawn = raw_inputs(contract, data, DRAWN)
     expected = [np.asarray(one, np.float32) for one in reference.run(drawn.inputs)][: len(contract.outputs)]
     spoiled = {name: shipped(inputs) for name, inputs in _spoiled(contract, drawn).items()}
-    known = Known(expected, [shipped(drawn.inputs)], spoiled, drawn.sizes)
+    given = [shipped(drawn.inputs)]
+    if contract.kind == "image":
+        given.append(shipped(images_as_fed(drawn.raw, contract)))
+    known = Known(expected, given, spoiled, drawn.sizes)
     found, answer = _chosen(contract, known)
     untold: tuple[str, ...] = ()
     if emulated:

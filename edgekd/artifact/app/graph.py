@@ -8,7 +8,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, ve
 
 from edgekd.artifact.app.boxes import boxes_wanted, write_boxes
 from edgekd.artifact.app.classes import classes_wanted, write_classes
-from edgekd.artifact.app.image import image_given, model_input_of_image
+from edgekd.artifact.app.image import RESIZE_SMOOTHS, image_given, model_input_of_image
 from edgekd.artifact.app.nodes import Nodes
 from edgekd.artifact.app.sound import model_input_of_sound, sound_given
 from edgekd.artifact.app.tokens import Ends, ends_of, ids_given, model_input_of_ids
@@ -16,7 +16,7 @@ from edgekd.artifact.contract import Contract
 from edgekd.errors import BadInput, reason_of
 from edgekd.external_data import to_bytes
 from edgekd.formats.onnx_file import onnx_inputs
-from edgekd.onnx_graph import opset_of, rename_values, value_names
+from edgekd.onnx_graph import STANDARD_DOMAINS, inner_graphs, opset_of, rename_values, value_names
 from edgekd.workspace import write_atomic
 
 FILE = "app.onnx"
@@ -47,10 +47,11 @@ def write_app(model: Path, contract: Contract, *, max_opset: int, tokenizer: Pat
 def app_graph(model: ModelProto, contract: Contract, *, max_opset: int, ends: Ends | None = None) -> ModelProto:
     """Return a model's graph with the contract's kind of input before it and its answer behind it, without a batch.
 
-    What is added are standard operators at the model's own opset, or at `LEAST_OPSET` where that is older. Raises
-    BadInput as `write_app`.
+    What is added are standard operators at the model's own opset; at `LEAST_OPSET` where that is older; of images at
+    the one whose Resize smooths, where the device loads it and the model's nodes mean the same in it. Raises BadInput
+    as `write_app`.
     """
-    app = _new_enough(model, max_opset)
+    app = _new_enough(model, max_opset, better=RESIZE_SMOOTHS if contract.kind == "image" else LEAST_OPSET)
     given, wanted = _given(contract), _wanted(contract)
     prefix = _settle_names(app.graph, {value.name for value in (given, *wanted)})
     before, behind = Nodes(f"{prefix}in_"), Nodes(f"{prefix}out_")
@@ -107,13 +108,30 @@ def _write_answer(nodes: Nodes, contract: Contract, outputs: list[str]) -> None:
         nodes.add("Reshape", outputs[0], np.array(shape, np.int64), into="outputs")
 
 
-def _new_enough(model: ModelProto, max_opset: int) -> ModelProto:
-    """A copy of the model, of `LEAST_OPSET` at least."""
+def _new_enough(model: ModelProto, max_opset: int, *, better: int) -> ModelProto:
+    """A copy of the model, of `LEAST_OPSET` at least, and of the `better` one where its nodes mean the same there."""
     opset = opset_of(model)
-    if opset >= LEAST_OPSET:
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        return copy
+    if opset < LEAST_OPSET:
+        return _converted(model, opset, max_opset)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    if opset < better <= max_opset and not copy.functions and _means_the_same(copy.graph, opset, better):
+        for one in copy.opset_import:
+            one.version = better if one.domain in STANDARD_DOMAINS else one.version
+    return copy
+
+
+def _means_the_same(graph: GraphProto, opset: int, other: int) -> bool:
+    """Whether no operator was defined otherwise between two opsets, from `LEAST_OPSET` to `RESIZE_SMOOTHS`."""
+    return all(
+        node.domain not in STANDARD_DOMAINS
+        or node.op_type in WIDENED
+        or len({onnx.defs.get_schema(node.op_type, one).since_version for one in (opset, other)}) == 1
+        for node in graph.node
+    ) and all(_means_the_same(inner, opset, other) for node in graph.node for inner in inner_graphs(node))
+
+
+def _converted(model: ModelProto, opset: int, max_opset: int) -> ModelProto:
     needed = f"The model has opset {opset}, and app.onnx needs {LEAST_OPSET}"
     if max_opset < LEAST_OPSET:
         raise BadInput(f"{needed}, where the device's runtime loads {max_opset}; name a device with a newer runtime.")
@@ -130,3 +148,12 @@ def _settle_names(graph: GraphProto, wanted: set[str]) -> str:
         prefix = f"_{prefix}"
     rename_values(graph, {name: f"{prefix}model_{name}" for name in wanted & taken})
     return prefix
+
+
+WIDENED = frozenset(
+    {
+        *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Where", "Identity"),
+        *("Reshape", "Shape", "Pad", "Pow", "BatchNormalization", "LSTM", "GRU", "RNN"),
+    }
+)
+"""Operators that between opsets 13 and 18 only learned more types, or options that are off unless asked for."""

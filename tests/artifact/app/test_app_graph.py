@@ -120,6 +120,36 @@ def test_an_old_opset_is_raised_to_the_oldest_that_will_do(contract) -> None:
         app_graph(model, contract, max_opset=12)
 
 
+@pytest.mark.parametrize(
+    ("opset", "max_opset", "operator", "becomes"),
+    [
+        (17, 20, "Relu", 18),
+        (17, 17, "Relu", 17),  # the device loads no more
+        (16, 18, "Relu", 18),
+        (13, 20, "Relu", 18),  # it takes more types since 14
+        (13, 20, "HardSigmoid", 18),
+        (17, 20, "ReduceMean", 17),  # in 18 its axes are an input
+        (20, 20, "Relu", 20),
+    ],
+)
+def test_the_opset_rises_to_that_of_resize_where_nothing_changes(
+    load_app, contract_for, opset, max_opset, operator, becomes
+) -> None:
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["input"], ["between"]), helper.make_node("Flatten", ["between"], ["output"])],
+        "two",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3, 32, 32))],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, (1, None))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    size = 1 if operator == "ReduceMean" else 3072
+    app = app_graph(model, contract_for(HOW, "generic", {"output": (size,)}), max_opset=max_opset)
+    assert opset_of(app) == becomes
+    assert opset_of(model) == opset
+    assert ("Resize" in str(app.graph)) == (becomes >= 18)
+    assert load_app(app)(image=np.zeros((5, 9, 3), np.uint8))[0].shape == (size,)
+
+
 def test_weights_in_a_file_of_their_own_are_shared(tmp_path: Path, contract, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekd.external_data.ONE_FILE", 1000)
     monkeypatch.setattr("edgekd.external_data.PAGE", 512)

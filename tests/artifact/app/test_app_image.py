@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekd.artifact.app.fed import images_as_fed
 from edgekd.data.image import Fit, fit_image
 from edgekd.preprocessing import Preprocessing, normalise
 
@@ -111,6 +112,15 @@ def test_a_strip_takes_little_memory(open_app, size) -> None:
     said = run(image=np.full((*size, 3), 77, np.uint8))[0]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
     np.testing.assert_array_equal(said, np.full((3, 224, 224), 77, np.float32))
+
+
+def test_what_the_model_is_fed_can_be_had_without_the_model(open_app, contract_for) -> None:
+    how = settings_of(resize="bicubic", crop=0.8)
+    images = [noise(*size) for size in SIZES]
+    fed = images_as_fed(images, contract_for(how, "classification", {"logits": (10,)}))
+    assert fed.shape == (len(SIZES), 3, HEIGHT, WIDTH)
+    run = open_app(how, opset=BY_OPERATOR)
+    np.testing.assert_array_equal(fed, [run(image=image)[0] for image in images])
 
 
 @pytest.fixture(scope="module")
