@@ -263,3 +263,25 @@ def answers_everywhere(
             assert drive(address)["check"].startswith("Pass: ")
 
     return check
+
+
+@pytest.fixture
+def mistaken_page(
+    web_runtime: Path, drive: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path, str], str]:
+    """`mistaken_page(artifact, mistake)`: what the self-check of a page with a mistake in it says."""
+    from edgekd.browser import trial
+
+    def check(artifact: Path, mistake: str) -> str:
+        files = trial._page_files()
+        script, good, bad = _sample_programs["PAGE_MISTAKES"][mistake]
+        name = f"samples/browser/{script}"
+        assert files[name].decode().count(good) == 1
+        files[name] = files[name].replace(good.encode(), bad.encode())
+        monkeypatch.setattr(trial, "_page_files", lambda: files)
+        with trial.try_artifact(artifact) as address:
+            said = drive(address)
+        assert not said["trial"]
+        return str(said["check"])
+
+    return check

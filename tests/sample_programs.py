@@ -43,6 +43,16 @@ MISTAKES = {
     },
 }
 """What an app for images may do wrongly, by language: a text in the sample's main program, and what it becomes."""
+PAGE_MISTAKES = {
+    "channels reversed": ("decode.js", "= [red, green, blue];\n  }", "= [blue, green, red];\n  }"),
+    "not scaled": ("model.js", "new ort.Tensor(type, data,", "new ort.Tensor(type, data.map((level) => level / 255),"),
+    "labels shuffled": (
+        "page.js",
+        "slice(0, -1) : []",
+        "slice(0, -1).map((_, i, all) => all[(i + 1) % all.length]) : []",
+    ),
+}
+"""The same of the page: script, text, and what it becomes."""
 
 
 def needs(program: str) -> str:

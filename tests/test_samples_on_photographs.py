@@ -67,6 +67,13 @@ def test_a_mistake_in_a_sample_is_caught(
     assert "this computes something else than was tested" in done.stderr
 
 
+@pytest.mark.parametrize("mistake", programs.PAGE_MISTAKES)
+def test_a_mistake_in_the_page_is_caught(
+    artifact: Path, mistaken_page: Callable[[Path, str], str], mistake: str
+) -> None:
+    assert mistaken_page(artifact, mistake).startswith("Fail: parity vector ")
+
+
 def test_photographs_of_another_size_are_classified_alike(
     artifact: Path,
     photographs: tuple[np.ndarray, np.ndarray],

@@ -15,7 +15,7 @@ _LINE = (
 _ANDROID = (
     ' --android --android_abi arm64-v8a --android_sdk_path "$ANDROID_HOME" --android_ndk_path "$ANDROID_NDK_HOME"'
 )
-_LIBRARY_BYTES = {("1.23.0", True): 0, ("1.31.1", True): 25_265_040, ("1.31.1", False): 29_352_200}
+_LIBRARY_BYTES = {("1.23.0", True): 18_562_312, ("1.31.1", True): 25_265_040, ("1.31.1", False): 29_352_200}
 """Of libonnxruntime.so in the wheel of that version for Linux, by version and whether it is for Arm (AArch64) or for
 x86-64."""
 

@@ -27,9 +27,9 @@ from edgekd.runtimes import RUNTIMES, find_runtime, in_one_line, predict_all
 from edgekd.schemes.offered import on_this_machine
 
 MODEL, APP = "model.onnx", "app.onnx"
-APPS = (APP, "app.ort")
-"""The same graph, in ONNX's and in ONNX Runtime's own format."""
-OTHERS = {"model.ort": "onnxruntime", "model.xml": "openvino"}
+APPS = (APP, "app.ort", "app.mapped.onnx")
+"""The same graph, as it was built and as ONNX Runtime optimised it."""
+OTHERS = {"model.ort": "onnxruntime", "model.mapped.onnx": "onnxruntime", "model.xml": "openvino"}
 """Further files of the same model, and what runs them."""
 LABELS = "labels.txt"
 Array = npt.NDArray[Any]
@@ -57,7 +57,7 @@ def replay(folder: Path) -> Replayed:
     parity = read_parity(folder)
     inputs, outputs = read_tensors(folder, parity)
     files = {MODEL: parity.runtime, **{name: by for name, by in OTHERS.items() if (folder / name).is_file()}}
-    for name in (MODEL, APP):
+    for name in (MODEL, APP, "model.mapped.onnx", "app.mapped.onnx"):
         _refuse_weights_elsewhere(folder / name)
     left_out = {name: f"{by} is not installed here" for name, by in files.items() if not _can_run(name, by)}
     found = {

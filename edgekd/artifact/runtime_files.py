@@ -7,11 +7,12 @@ import numpy as np
 
 from edgekd.artifact.mobile import Usability, mobile_usability
 from edgekd.artifact.openvino_ir import IR_FILES, write_ir
-from edgekd.artifact.ort_format import compare_on, write_ort
+from edgekd.artifact.ort_format import MAPPED_FILE, ORT_FILE, WRITE, compare_on
 from edgekd.artifact.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
 from edgekd.device import DeviceProfile
 from edgekd.emulated_figures import EmulatedCore, core_for
 from edgekd.errors import BadInput, EdgekdError
+from edgekd.external_data import data_file, size_kib
 from edgekd.numerics import is_arm
 from edgekd.record import Record
 from edgekd.results import Candidate
@@ -26,10 +27,11 @@ GRAPHS = {"model.onnx": "input.npy", "app.onnx": "raw0.npy"}
 class RuntimeFiles(Record):
     """What was written beside the ONNX files.
 
-    `sizes_kib` is what an app embeds: each graph in ONNX Runtime's own format, and that runtime's library with every
-    operator as the wheel for Linux has it, where that is known for the version. What a library of these operators alone
-    weighs is not known before it is built. `mobile` is what ONNX Runtime's check of model.onnx says, whatever the
-    device. `tried_on` is where files in ONNX Runtime's own format gave what the ONNX files give, beside this machine.
+    `sizes_kib` is what an app embeds: each graph as ONNX Runtime optimised it, with weights beside it, and that
+    runtime's library with every operator as the wheel for Linux has it, where that is known for the version. What a
+    library of these operators alone weighs is not known before it is built. `mobile` is what ONNX Runtime's check of
+    model.onnx says, whatever the device. `tried_on` is where files that ONNX Runtime optimised gave what the ONNX files
+    give, beside this machine.
     `left_out` says what could not be written, and why.
     """
 
@@ -58,7 +60,9 @@ def write_runtime_files(
     arm, version = is_arm(profile.isa), profile.runtimes["onnxruntime"].version
     left_out = list[str]()
     core = core_for(profile) if emulate else None
-    found = _own_formats(folder, profile, core, left_out)
+    names = (ORT_FILE, *({MAPPED_FILE} & {chosen.session.get("file")}))
+    written = [path for name in names for path in _optimised(folder, name, profile, core, left_out)]
+    found = [path for path in written if path.suffix == ".ort"]
     if found:
         write_operators(found, folder)
     try:
@@ -70,15 +74,16 @@ def write_runtime_files(
     left_out += [without_ir] if without_ir else []
     for line in left_out:
         log.info("%s", line)
-    sizes = {path.name: round(path.stat().st_size / 1024, 1) for path in found}
+    sizes = {path.name: size_kib(path) for path in written}
     library = library_kib(version, arm=arm)
-    written = [*sizes, *((OPERATORS, TYPES) if found else ()), *IR_FILES]
+    beside = [data_file(path).name for path in written]
+    possible = [*sizes, *beside, *((OPERATORS, TYPES) if found else ()), *IR_FILES]
     return RuntimeFiles(
         instruction_set="AArch64" if arm else "x86-64",
         version=version,
         written_by=RUNTIMES["onnxruntime"].version(),
-        tried_on=core.place if core and found else "",
-        files=tuple(name for name in written if (folder / name).is_file()),
+        tried_on=core.place if core and written else "",
+        files=tuple(name for name in possible if (folder / name).is_file()),
         sizes_kib={**sizes, **({"libonnxruntime.so": library} if found and library else {})},
         build=build_lines(version, arm=arm) if found else {},
         mobile=mobile,
@@ -86,20 +91,24 @@ def write_runtime_files(
     )
 
 
-def _own_formats(folder: Path, profile: DeviceProfile, core: EmulatedCore | None, left_out: list[str]) -> list[Path]:
+def _optimised(
+    folder: Path, model_file: str, profile: DeviceProfile, core: EmulatedCore | None, left_out: list[str]
+) -> list[Path]:
+    """Write one kind of file, `model_file` for model.onnx, of each graph; return what was written."""
     found = []
     for name, vectors in GRAPHS.items():
-        graph, own = folder / name, (folder / name).with_suffix(".ort")
+        graph, own = folder / name, folder / model_file.replace("model", Path(name).stem, 1)
         if not graph.is_file():
             continue
         given = np.load(folder / "parity" / vectors, allow_pickle=False)
         given = given[:1] if name == "model.onnx" else given
         try:
-            write_ort(graph, own, profile=profile, given=given)
+            WRITE[model_file](graph, own, profile=profile, given=given)
             if core:
                 compare_on(core, graph, own, given)
             found.append(own)
         except EdgekdError as error:
             own.unlink(missing_ok=True)
+            data_file(own).unlink(missing_ok=True)
             left_out.append(str(error))
     return found

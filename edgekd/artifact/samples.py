@@ -113,7 +113,7 @@ def sample_values(folder: Path, how: Contract, session: Mapping[str, Any]) -> di
 
 
 def _graph(folder: Path, session: Mapping[str, Any]) -> str:
-    """Name of the graph that the programs run: the one for apps, in ONNX Runtime's own format where that was chosen."""
-    own = "ort" if "file" in session else "onnx"
-    names = (f"app.{own}", "app.onnx", f"model.{own}")
+    """Name of the graph that the programs run: the one for apps, as ONNX Runtime optimised it where that was chosen."""
+    own = str(session.get("file", "model.onnx")).removeprefix("model")
+    names = (f"app{own}", "app.onnx", f"model{own}")
     return next(name for name in names if (folder / name).is_file())

@@ -33,10 +33,13 @@ from edgekd.schemes.twin import needs_twin
 
 log = logging.getLogger(__name__)
 
-_TAKEN_OVER = ("arena", "memory_pattern", "prepacking", PRECISION, "session.use_memory_mapped_ort_model")
+_TAKEN_OVER = (
+    *("arena", "memory_pattern", "prepacking", PRECISION),
+    *("session.use_memory_mapped_ort_model", "session.use_ort_model_bytes_for_initializers"),
+)
 """Session options that are taken from a build's records; others might have the runtime write files."""
 _HANDLED = ("threads", "file")
-_ORT_FILE = "model.ort"
+_OWN_FILES = ("model.ort", "model.mapped.onnx")
 _NO_FILE = "needs the model files of both: name a run folder that holds its artifact, an artifact or an ONNX file"
 _ESTIMATES = ("latency", "memory")
 
@@ -139,8 +142,8 @@ def _timed(baseline: Build, build: Build, how: How) -> Comparison | str:
         )
     log.info("running both in turns on %s until it is clear which costs more", how.on)
     found = side_by_side(
-        _loaded(baseline, baseline.model),
-        _loaded(build, build.model),
+        _loaded(baseline, baseline.model, how),
+        _loaded(build, build.model, how),
         on=how.on,
         runtime=build.runtime,
         session_a=before,
@@ -173,10 +176,12 @@ def _unused_options(build: Build) -> list[str]:
     return [f"the session option {key[:60]} of {build.name} was not taken over" for key in unknown]
 
 
-def _loaded(build: Build, model: Path) -> Path:
-    """The file that the build's session loads."""
-    optimised = model.parent / _ORT_FILE
-    return optimised if build.session.get("file") == _ORT_FILE and optimised.is_file() else model
+def _loaded(build: Build, model: Path, how: How) -> Path:
+    """The file that the build's session loads; but one that is optimised for another machine says nothing here."""
+    name = build.session.get("file")
+    own = model.parent / str(name)
+    here_for_another = how.on == HOST != how.target
+    return own if name in _OWN_FILES and own.is_file() and not here_for_another else model
 
 
 def _of_arm_alone(target: str, *models: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.artifact.ort_format import MAPPED, ORT_FILE, write_ort
+from edgekd.artifact.ort_format import MAPPED, MAPPED_FILE, ORT_FILE, WRITE
 from edgekd.device import HOST, DeviceProfile, load_profile
 from edgekd.errors import BadInput
 from edgekd.examine import for_host
@@ -28,14 +28,12 @@ MENU: dict[str, tuple[dict[str, Any], ...]] = {
     "openvino": (),
 }
 """What is tried beside a runtime's usual session."""
-ORT_MENU: tuple[dict[str, Any], ...] = (
-    NO_PATTERN,
-    MAPPED,
-    {**MAPPED, **NO_PATTERN},
-    {**MAPPED, **NO_PATTERN, "arena": False},
-    {**MAPPED, **NO_PATTERN, "prepacking": False},
-)
-"""What is tried of ONNX Runtime's own format. Where kernels pack weights, those lie in the map besides."""
+OWN_MENU: dict[str, tuple[dict[str, Any], ...]] = {
+    ORT_FILE: (NO_PATTERN, {**MAPPED, **NO_PATTERN}),
+    MAPPED_FILE: (NO_PATTERN, {**NO_PATTERN, "arena": False}, {**NO_PATTERN, "prepacking": False}),
+}
+"""What is tried of files that ONNX Runtime has optimised itself. Where kernels pack weights, those lie in the map
+besides."""
 
 
 class Configured(Record):
@@ -57,9 +55,9 @@ def configure(
     """Measure the menu of the chosen candidate's runtime, take the session with the least peak memory among those that
     are not slower, and where the target is this machine, as many threads as pay.
 
-    ONNX Runtime's own format competes where the candidate can be written in it for the target. For another target than
+    What ONNX Runtime writes itself competes where it can write the candidate for the target. For another target than
     this machine threads are the profile's, and what was found here of the other options is taken over, though nothing
-    ran there; that format then competes as it would be written for this machine.
+    ran there; those files then compete as they would be written for this machine.
     """
     own = on_this_machine({key: value for key, value in chosen.session.items() if key != "threads"})
     usual = Entry(files / (chosen.timed_as or chosen.file), own)
@@ -67,9 +65,10 @@ def configure(
     weigh, cost = measured_here(chosen.runtime, inputs, seconds=seconds)
     listen(Tick("session", 0, 1, chosen.id))
     with tempfile.TemporaryDirectory(prefix="edgekd-configure-") as scratch:
-        ort = Path(scratch) / ORT_FILE
-        if chosen.runtime == "onnxruntime" and _written(files / chosen.file, usual.file, ort, profile, inputs):
-            menu += [Entry(ort, {**own, **options}) for options in ORT_MENU]
+        for name in OWN_MENU if chosen.runtime == "onnxruntime" else ():
+            written = Path(scratch) / name
+            if _written(files / chosen.file, usual.file, written, profile, inputs):
+                menu += [Entry(written, {**own, **options}) for options in OWN_MENU[name]]
         best, trials = lightest(usual, menu, weigh, cost) if menu else (usual, ())
         session = {"threads": 1, **chosen.session, **described(best, usual)}
         if profile.name != HOST:
@@ -84,12 +83,12 @@ def configure(
 
 
 def _written(model: Path, timed: Path, out: Path, profile: DeviceProfile, inputs: Path) -> bool:
-    """Whether a model can be written in ONNX Runtime's own format for a device; then what is timed in its place lies
-    in `out`, as written for this machine."""
+    """Whether ONNX Runtime can write a model itself for a device; then what is timed in its place lies in `out`, as
+    written for this machine."""
     given = np.load(inputs, allow_pickle=False)
     try:
         for source, device in ((model, profile), (timed, load_profile(HOST))):
-            write_ort(source, out, profile=device, given=given)
+            WRITE[out.name](source, out, profile=device, given=given)
     except BadInput as error:
         log.info("%s", error)
         return False

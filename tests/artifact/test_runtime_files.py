@@ -63,6 +63,14 @@ def test_the_graph_for_apps_has_its_own_and_its_operators_are_among_those_requir
     assert "Softmax" in (artifact / "required_operators.config").read_text()
 
 
+def test_what_is_mapped_is_there_where_it_was_chosen(artifact: Path) -> None:
+    chosen = candidate(file="model.mapped.onnx")
+    found = write_runtime_files(artifact, profile=load_profile("jetson-nano"), chosen=chosen)
+    weights = (artifact / "model.mapped.onnx.data").stat().st_size
+    assert found.sizes_kib["model.mapped.onnx"] > weights / 1024 >= 9
+    assert {"model.mapped.onnx", "model.mapped.onnx.data"} < set(found.files)
+
+
 def test_a_graph_that_cannot_be_written_is_said_and_leaves_nothing(artifact: Path) -> None:
     (artifact / "model.onnx").write_bytes(b"no model")
     found = write_runtime_files(artifact, profile=load_profile("jetson-nano"), chosen=candidate())

@@ -14,6 +14,7 @@ import edgekd
 from edgekd.artifact.contract import Contract
 from edgekd.artifact.parity import read_parity, read_tensors
 from edgekd.artifact.vectors import Reference, write_parity
+from edgekd.errors import BadInput, PlaceLost
 from edgekd.preprocessing import Preprocessing
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
@@ -71,6 +72,20 @@ def test_the_tolerance_covers_the_targets_kernels_and_what_they_answer_otherwise
     after = read_parity(folder)
     assert after.vectors == (*before.vectors[:2], *before.vectors[3:])
     assert before.tolerance.output == 0.05 and after.tolerance.output == pytest.approx(0.08, abs=1e-3)
+
+
+def test_a_core_that_cannot_run_the_model_is_told_and_one_that_is_lost_ends_the_run(folder: Path) -> None:
+    def fails(error: Exception) -> Any:
+        def emulated(model: Path, inputs: np.ndarray) -> list[np.ndarray]:
+            raise error
+
+        return emulated
+
+    with pytest.raises(PlaceLost):
+        write(folder, emulated=fails(PlaceLost("the kit is gone")))
+    [note] = write(folder, emulated=fails(BadInput(f"{folder / 'model.onnx'}: opset 30 is too new.")))
+    assert note.endswith("the target's core fails: model.onnx: opset 30 is too new.")
+    assert len(read_parity(folder).vectors) == 8
 
 
 def test_a_mistake_that_no_vector_catches_is_told(folder: Path) -> None:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 HELPERS = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
 HAND_MADE = runpy.run_path(str(Path(__file__).parents[1] / "artifact" / "samples" / "hand_made.py"))
+PAGE_MISTAKES = runpy.run_path(str(Path(__file__).parents[1] / "sample_programs.py"))["PAGE_MISTAKES"]
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 ROUNDED = 0.011
 """Points of probability: the page shows two places."""
@@ -150,32 +151,11 @@ def test_chosen_or_dropped_or_by_keyboard_alone(
     assert said["violations"] == []
 
 
-@pytest.mark.parametrize(
-    ("script", "good", "bad"),
-    [
-        ("decode.js", "= [red, green, blue];\n  }", "= [blue, green, red];\n  }"),
-        ("model.js", "new ort.Tensor(type, data,", "new ort.Tensor(type, data.map((level) => level / 255),"),
-        ("page.js", "slice(0, -1) : []", "slice(0, -1).sort() : []"),
-    ],
-    ids=["channels reversed", "not scaled", "labels shuffled"],
-)
+@pytest.mark.parametrize("mistake", PAGE_MISTAKES)
 def test_the_page_finds_out_that_it_computes_something_else(
-    make_artifact: Callable[..., Path],
-    web_runtime: Path,
-    drive: Callable[..., dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    script: str,
-    good: str,
-    bad: str,
+    make_artifact: Callable[..., Path], mistaken_page: Callable[[Path, str], str], mistake: str
 ) -> None:
-    files, name = trial._page_files(), f"samples/browser/{script}"
-    assert files[name].decode().count(good) == 1
-    files[name] = files[name].replace(good.encode(), bad.encode())
-    monkeypatch.setattr(trial, "_page_files", lambda: files)
-    with try_artifact(make_artifact()) as address:
-        said = drive(address)
-    assert re.fullmatch(r"Fail: parity vector \d: this computes something else than was tested\.", said["check"])
-    assert not said["trial"]
+    assert mistaken_page(make_artifact(), mistake).startswith("Fail: parity vector ")
 
 
 def test_the_parity_vector_that_differs_is_named(

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact.ort_format import MAPPED
+from edgekd.artifact.ort_format import MAPPED_FILE, ORT_FILE
 from edgekd.device import resolve
 from edgekd.errors import BadInput
 from edgekd.figures import Number
@@ -93,13 +93,13 @@ def test_the_precision_of_a_scheme_stays_in_its_session_and_is_run_as_this_machi
 def test_another_target_keeps_its_threads_and_what_its_own_format_gains_here_is_taken_over(model, monkeypatch):
     def weigh(entry: Entry) -> float:
         assert entry.file.is_file()
-        return 100.0 - 10 * (entry.file.name == "model.ort") - 10 * len(entry.options)
+        return 100.0 - 30 * (entry.file.name == MAPPED_FILE) - 10 * len(entry.options)
 
     alike = Number(value=1.0, low=0.99, high=1.01, level=0.99, unit="x", word="measured", place="host", n=9)
     monkeypatch.setattr(configure_module, "measured_here", lambda *_, **__: (weigh, lambda *_: alike))
     found = configured(model, "raspberry-pi-5", {"threads": 4})
     assert len(found.trials) == 9
-    expected = {"threads": 4, "file": "model.ort", **MAPPED, "memory_pattern": False, "arena": False}
+    expected = {"threads": 4, "file": MAPPED_FILE, "memory_pattern": False, "arena": False}
     assert found.chosen.session == expected
     assert found.chosen.host is None and found.chosen.latency_p50_ms is None
 
@@ -108,6 +108,6 @@ def test_what_cannot_be_written_in_the_runtimes_own_format_does_not_compete_in_i
     def refuse(*_: object, **__: object) -> None:
         raise BadInput("no")
 
-    monkeypatch.setattr(configure_module, "write_ort", refuse)
+    monkeypatch.setattr(configure_module, "WRITE", dict.fromkeys((ORT_FILE, MAPPED_FILE), refuse))
     found = configured(model, "raspberry-pi-5", {"threads": 4})
     assert len(found.trials) == 4 and not any("file" in trial.session for trial in found.trials)
