@@ -109,7 +109,8 @@ def compare(model: Path, contract: Contract, raw: list[np.ndarray], ends: Ends) 
     """One line of the table."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "app.onnx"
-        onnx.save(app_graph(onnx.load(model), contract, max_opset=MAX_OPSET, ends=ends), path)
+        graph = app_graph(onnx.load(model), contract, max_opset=MAX_OPSET, ends=ends)
+        onnx.save(graph, path)
         plain, whole = (open_onnxruntime(str(one), 1, {}) for one in (model, path))
     plain.run([model_input(contract, raw[0])])
     whole.run([raw[0]])  # the first run of all is slower
@@ -126,7 +127,7 @@ def compare(model: Path, contract: Contract, raw: list[np.ndarray], ends: Ends) 
     over = sum(one[0] > LEAST.probability for one in same)
     prepare, alone, app = np.mean(took, axis=0)
     return (
-        f"{opset_of(onnx.load(model, load_external_data=False)):5} {len(same):5} of {len(raw):4} {probability:8.1g}"
+        f"{opset_of(graph):5} {len(same):5} of {len(raw):4} {probability:8.1g}"
         f" {over:6} {box:6.1g} {alone:9.3f} {app - alone:7.3f} {(app - alone) / alone:6.1%} {prepare:9.3f}"
     )
 

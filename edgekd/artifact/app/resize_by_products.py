@@ -29,6 +29,7 @@ def resize_with_products(nodes: Nodes, pixels: str, kind: Filter, *sides: Side) 
 
 
 def _along(nodes: Nodes, pixels: str, kind: Filter, side: Side) -> str:
+    """Write the pixels resized along one side, or only cut where they have its size."""
 
     def cut(branch: Nodes) -> str:
         return branch.add("Identity", pixels) if side.kept is None else middle(branch, pixels, side, side.kept)
@@ -69,11 +70,11 @@ def _windows(nodes: Nodes, kind: Filter, side: Side) -> tuple[str, str]:
 def _weighted_sums(nodes: Nodes, pixels: str, weights: str, places: str) -> str:
     """Write the weighted sums of rows of pixels uint8 (rows, ...), rounded to levels uint8 (kept, ...)."""
     rows = nodes.add("Unsqueeze", weights, np.array([1]))
-    upper, middle = (nodes.add("Floor", nodes.add("Div", rows, np.float64(2**bits))) for bits in (16, 8))
-    lowest = nodes.add("Sub", rows, nodes.add("Mul", middle, np.float64(2**8)))
-    middle = nodes.add("Sub", middle, nodes.add("Mul", upper, np.float64(2**8)))
+    third, above = (nodes.add("Floor", nodes.add("Div", rows, np.float64(2**bits))) for bits in (16, 8))
+    first = nodes.add("Sub", rows, nodes.add("Mul", above, np.float64(2**8)))
+    second = nodes.add("Sub", above, nodes.add("Mul", third, np.float64(2**8)))
     ones = nodes.add("Add", nodes.add("Mul", rows, np.float64(0)), np.float64(1))
-    parts = nodes.add("Concat", lowest, middle, nodes.add("Add", upper, np.float64(RAISED)), ones, axis=1)
+    parts = nodes.add("Concat", first, second, nodes.add("Add", third, np.float64(RAISED)), ones, axis=1)
     windows = nodes.add("Gather", pixels, places, axis=0)
     sums = nodes.add("MatMulInteger", nodes.cast(parts, np.uint8), windows)
     total = nodes.add("MatMul", PLACES, nodes.cast(sums, np.float64))
