@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+OF_SOUNDS, OF_IDS, OF_LABELS = "16-bit samples as they are", "ids shifted by one", "labels shuffled"
+KINDS = {
+    "image": ("channels reversed", "not scaled", OF_LABELS),
+    "sound": (OF_SOUNDS, OF_LABELS),
+    "tokens": (OF_IDS, OF_LABELS),
+}
+"""What an app may do wrongly, by what it has."""
 PROGRAMS = {"python": "predict.py", "node": "predict.mjs", "cpp": "predict.cpp"}
 """Language to the sample's main program."""
+_TENSOR = "new ort.Tensor(type, data, shape)"
 _SHAPE = "std::vector<std::int64_t> shape = raw.shape;"
 MISTAKES = {
     "python": {
         "channels reversed": ('image.convert("RGB"))', 'image.convert("RGB"))[:, :, ::-1].copy()'),
         "not scaled": ('{"image": raw}', '{"image": raw // 255}'),
-        "labels shuffled": (
+        OF_SOUNDS: ('{"samples": raw}', '{"samples": raw * 32768}'),
+        OF_IDS: ('{"ids": raw}', '{"ids": raw - 1}'),
+        OF_LABELS: (
             "    session = open_session",
             "    labels.append(labels.pop(0))\n    session = open_session",
         ),
@@ -27,8 +37,10 @@ MISTAKES = {
             'return { type: "uint8", data, shape: [height, width, 3] };',
             'return { type: "uint8", data: data.map((_, i) => data[i + 2 - 2 * (i % 3)]), shape: [height, width, 3] };',
         ),
-        "not scaled": ("new ort.Tensor(type, data, shape)", "new ort.Tensor(type, data.map((x) => x / 255), shape)"),
-        "labels shuffled": (".slice(0, -1);", ".slice(0, -1).map((_, i, all) => all[(i + 1) % all.length]);"),
+        "not scaled": (_TENSOR, _TENSOR.replace("data", "data.map((x) => x / 255)")),
+        OF_SOUNDS: (_TENSOR, _TENSOR.replace("data", "data.map((x) => x * 32768)")),
+        OF_IDS: (_TENSOR, _TENSOR.replace("data", "data.map((id) => id - 1n)")),
+        OF_LABELS: (".slice(0, -1);", ".slice(0, -1).map((_, i, all) => all[(i + 1) % all.length]);"),
     },
     "cpp": {
         "channels reversed": (
@@ -36,17 +48,22 @@ MISTAKES = {
             f"{_SHAPE} for (auto at = raw.values.begin(); at < raw.values.end(); at += 3) std::swap(at[0], at[2]);",
         ),
         "not scaled": (_SHAPE, f"{_SHAPE} for (auto& one : raw.values) one /= 255;"),
-        "labels shuffled": (
+        OF_SOUNDS: (_SHAPE, f"{_SHAPE} for (auto& one : raw.values) one *= 32768;"),
+        OF_IDS: (_SHAPE, f"{_SHAPE} for (auto& one : raw.values) one -= 1;"),
+        OF_LABELS: (
             "  const Ort::Env env(",
             "  std::rotate(labels.begin(), labels.begin() + 1, labels.end());\n  const Ort::Env env(",
         ),
     },
 }
-"""What an app for images may do wrongly, by language: a text in the sample's main program, and what it becomes."""
+"""How it does so, by language: a text in the sample's main program, and what it becomes."""
+_PAGE_TENSOR = "new ort.Tensor(type, data,"
 PAGE_MISTAKES = {
     "channels reversed": ("decode.js", "= [red, green, blue];\n  }", "= [blue, green, red];\n  }"),
-    "not scaled": ("model.js", "new ort.Tensor(type, data,", "new ort.Tensor(type, data.map((level) => level / 255),"),
-    "labels shuffled": (
+    "not scaled": ("model.js", _PAGE_TENSOR, _PAGE_TENSOR.replace("data", "data.map((level) => level / 255)")),
+    OF_SOUNDS: ("model.js", _PAGE_TENSOR, _PAGE_TENSOR.replace("data", "data.map((one) => one * 32768)")),
+    OF_IDS: ("model.js", _PAGE_TENSOR, _PAGE_TENSOR.replace("data", "data.map((id) => id - 1n)")),
+    OF_LABELS: (
         "page.js",
         "slice(0, -1) : []",
         "slice(0, -1).map((_, i, all) => all[(i + 1) % all.length]) : []",

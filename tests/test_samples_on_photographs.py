@@ -57,7 +57,7 @@ def test_the_samples_answer_as_training_did(artifact: Path, answers_everywhere: 
     answers_everywhere(artifact)
 
 
-@pytest.mark.parametrize("mistake", ["channels reversed", "not scaled", "labels shuffled"])
+@pytest.mark.parametrize("mistake", programs.KINDS["image"])
 @pytest.mark.parametrize("language", ["python", "node", "cpp"])
 def test_a_mistake_in_a_sample_is_caught(
     artifact: Path, copy_out: Callable[..., Callable[..., Any]], language: str, mistake: str
@@ -67,7 +67,7 @@ def test_a_mistake_in_a_sample_is_caught(
     assert "this computes something else than was tested" in done.stderr
 
 
-@pytest.mark.parametrize("mistake", programs.PAGE_MISTAKES)
+@pytest.mark.parametrize("mistake", programs.KINDS["image"])
 def test_a_mistake_in_the_page_is_caught(
     artifact: Path, mistaken_page: Callable[[Path, str], str], mistake: str
 ) -> None:

@@ -124,6 +124,9 @@ def _spoiled(contract: Contract, drawn: RawInputs) -> dict[str, Array]:
     """Model inputs as an app makes them that does one thing wrongly, by what that is."""
     if contract.kind == "sound":
         return {"16-bit samples as they are": drawn.inputs * FULL_SCALE}
+    if contract.tokens:
+        lower = np.maximum(drawn.inputs - 1, 0)
+        return {"token ids shifted by one": np.where(drawn.inputs == contract.tokens.pad, drawn.inputs, lower)}
     if contract.kind != "image":
         return {}
     other = {"0..1": "0..255", "0..255": "0..1"}[contract.scale]

@@ -11,11 +11,11 @@ import onnx
 import pytest
 
 import edgekd
-from edgekd.artifact.contract import Contract
+from edgekd.artifact.contract import Contract, Licences, Source, contract_of
 from edgekd.artifact.parity import read_parity, read_tensors
 from edgekd.artifact.vectors import Reference, write_parity
 from edgekd.errors import BadInput, PlaceLost
-from edgekd.preprocessing import Preprocessing
+from edgekd.preprocessing import Preprocessing, Tokens
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 
@@ -96,6 +96,26 @@ def test_a_mistake_that_no_vector_catches_is_told(folder: Path) -> None:
     onnx.save(model, folder / "model.onnx")
     [note] = write(folder)
     assert note == "Parity vectors do not catch an app that feeds or names wrongly: channels reversed."
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_ids_shifted_by_one_are_told_where_neighbours_mean_the_same(folder: Path, alike: bool) -> None:
+    text = Tokens(file="tokenizer.json", sha256="", length=6, pad=9)
+    how = Preprocessing(identity=True, input_shape=(6,), dtype="int64", tokens=text)
+    source, outputs = Source(target="nothing", shipped="a table"), {"logits": (4,)}
+    contract = contract_of(
+        how, task="classification", classes=making.CLASSES, outputs=outputs, licences=Licences(), source=source
+    )
+    (folder / "preprocess.json").write_text(contract.as_json())
+    rows = "{3, 0, 0, 0, 3, 0, 0, 0}" if alike else "{3, 0, 0, 0, 0, 0, 3, 0}"
+    model = onnx.parser.parse_model(
+        '<ir_version: 9, opset_import: ["": 17]> words (int64[1, 6] input) => (float[1, 4] logits) '
+        f"<float[2, 4] table = {rows}> "
+        "{ vectors = Gather(table, input) logits = ReduceMean<axes = [1], keepdims = 0>(vectors) }"
+    )
+    onnx.save(model, folder / "model.onnx")
+    shifted = "Parity vectors do not catch an app that feeds or names wrongly: token ids shifted by one."
+    assert write(folder) == ((shifted,) if alike else ())
 
 
 def test_where_the_two_agree_on_nothing_the_vectors_hold_outputs_alone(folder: Path) -> None:

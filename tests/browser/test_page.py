@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 HELPERS = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
 HAND_MADE = runpy.run_path(str(Path(__file__).parents[1] / "artifact" / "samples" / "hand_made.py"))
-PAGE_MISTAKES = runpy.run_path(str(Path(__file__).parents[1] / "sample_programs.py"))["PAGE_MISTAKES"]
+KINDS = runpy.run_path(str(Path(__file__).parents[1] / "sample_programs.py"))["KINDS"]
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 ROUNDED = 0.011
 """Points of probability: the page shows two places."""
@@ -151,7 +151,7 @@ def test_chosen_or_dropped_or_by_keyboard_alone(
     assert said["violations"] == []
 
 
-@pytest.mark.parametrize("mistake", PAGE_MISTAKES)
+@pytest.mark.parametrize("mistake", KINDS["image"])
 def test_the_page_finds_out_that_it_computes_something_else(
     make_artifact: Callable[..., Path], mistaken_page: Callable[[Path, str], str], mistake: str
 ) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 hand_made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hand_made.py"))))
 
-MISTAKES = runpy.run_path(str(Path(__file__).parents[2] / "sample_programs.py"))["MISTAKES"]
+programs = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "sample_programs.py")))
 
 pytestmark = pytest.mark.slow
 
@@ -156,10 +156,10 @@ def test_a_spoiled_artifact_is_caught(answer: str, language: str, copy_out: Copy
         assert OTHERWISE in done.stderr, spoiled
 
 
-@pytest.mark.parametrize("mistake", ["channels reversed", "not scaled", "labels shuffled"])
+@pytest.mark.parametrize("mistake", programs.KINDS["image"])
 def test_a_mistake_in_the_program_is_caught(mistake: str, language: str, copy_out: CopyOut, tmp_path: Path) -> None:
     artifact = hand_made.write_artifact(tmp_path / "artifact", "image", "classes")
-    done = copy_out(language, artifact, dict([MISTAKES[language][mistake]]))(artifact / "parity" / "raw0.npy")
+    done = copy_out(language, artifact, dict([programs.MISTAKES[language][mistake]]))(artifact / "parity" / "raw0.npy")
     assert done.returncode == 1
     assert OTHERWISE in done.stderr
 
