@@ -5,6 +5,7 @@ import json
 import runpy
 import tarfile
 import wave
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,11 +35,12 @@ DATA = HERE.parents[1] / "shared" / "data"
 RATE, SAMPLES, BANDS = 8000, 4000, 40
 LENGTH = 24
 HEIGHT, WIDTH = 96, 128
-Artifacts = Callable[[str], Path]
 QUICK = {
     **{"student": "none", "target": "raspberry-pi-5", "runtimes": "onnxruntime"},
     **{"schemes": "fp32,int8_static", "rungs": "none"},
 }
+HAS = {"sound": "sound", "text": "tokens", "detection": "image"}
+"""What an app has, by kind of model."""
 programs = SimpleNamespace(**runpy.run_path(str(HERE / "sample_programs.py")))
 
 
@@ -100,8 +102,24 @@ def exported(net: nn.Module, example: torch.Tensor, path: Path) -> Path:
     return path
 
 
-def sound_artifact(folder: Path) -> Path:
+def tokenizer(texts: list[str]) -> Any:
+    """Of the words that come three times in these, between [CLS] and [SEP]."""
+    tokenizers = pytest.importorskip("tokenizers")
+    counts = Counter(word for text in texts for word in text.split() if word.isalpha())
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(word for word, count in counts.items() if count > 2)]
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({word: at for at, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    made.normalizer = tokenizers.normalizers.BertNormalizer()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return made
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Spoken digits, of every fourth recording, by a small net behind log-mel frames."""
+    folder = tmp_path_factory.mktemp("sound")
     load = runpy.run_path(str(packed("load_packs.py")))["load_fsdd"]
     waves, labels, _, is_test = load(packed("fsdd.npz"))
     kept: list[tuple[np.ndarray, int]] = []
@@ -112,8 +130,8 @@ def sound_artifact(folder: Path) -> Path:
             file.setparams((1, 2, RATE, 0, "NONE", ""))
             file.writeframes(waves[at].astype("<i2").tobytes())
         if not is_test[at]:
-            sound = Sound((waves[at] / 2**15).astype(np.float32), RATE)
-            kept.append((fit_sound(sound, rate=RATE, samples=SAMPLES), int(labels[at])))
+            heard = Sound((waves[at] / 2**15).astype(np.float32), RATE)
+            kept.append((fit_sound(heard, rate=RATE, samples=SAMPLES), int(labels[at])))
     torch.manual_seed(0)
     net = nn.Sequential(
         *(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
@@ -121,7 +139,7 @@ def sound_artifact(folder: Path) -> Path:
         *(nn.Conv2d(32, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Flatten(), nn.LazyLinear(10)),
     )
-    frames = log_mel(Place((SAMPLES,), RATE), BANDS)(torch.from_numpy(np.stack([sound for sound, _ in kept])))[:, None]
+    frames = log_mel(Place((SAMPLES,), RATE), BANDS)(torch.from_numpy(np.stack([one for one, _ in kept])))[:, None]
     net(frames[:2])
     assert fit(net, frames, torch.tensor([label for _, label in kept]), passes=12) > 0.9
     model = exported(net, frames[:1], folder / "digits.pt2")
@@ -129,40 +147,32 @@ def sound_artifact(folder: Path) -> Path:
     return folder / "run" / "artifact"
 
 
-def text_artifact(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SST-2's sentences by the mean of their words' vectors."""
-    tokenizers = pytest.importorskip("tokenizers")
-
+    folder, name = tmp_path_factory.mktemp("text"), "text/pytorch-sentiment-classification/SST2"
     with tarfile.open(packed("text.tar.xz")) as archive:
-        for name in ("train", "dev", "test"):
-            member = archive.getmember(f"text/pytorch-sentiment-classification/SST2/{name}.tsv")
-            member.name = f"sst2/{name}.tsv"
-            archive.extract(member, folder, filter="data")
-    rows = [line.split("\t") for line in (folder / "sst2" / "train.tsv").read_text(encoding="utf-8").splitlines()]
-    counted = np.unique([word for text, _ in rows for word in text.split()], return_counts=True)
-    often = [str(word) for word, count in zip(*counted, strict=True) if count > 2 and word.isalpha()]
-    words = {word: at for at, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *often])}
-    reads = tokenizers.Tokenizer(tokenizers.models.WordPiece(words, unk_token="[UNK]"))
-    reads.normalizer, reads.pre_tokenizer = (
-        tokenizers.normalizers.BertNormalizer(),
-        tokenizers.pre_tokenizers.BertPreTokenizer(),
-    )
-    reads.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+        archive.extractall(folder, [one for one in archive if one.name.startswith(f"{name}/")], filter="data")
+    sentences = folder / name
+    rows = [line.split("\t") for line in (sentences / "train.tsv").read_text(encoding="utf-8").splitlines()]
+    reads = tokenizer([text for text, _ in rows])
     reads.save(str(folder / "tokenizer.json"))
     reads.enable_padding(length=LENGTH)
     reads.enable_truncation(LENGTH)
     ids = torch.tensor([one.ids for one in reads.encode_batch([text for text, _ in rows])])
     torch.manual_seed(0)
-    net = Words(len(words))
+    net = Words(reads.get_vocab_size())
     assert fit(net, ids, torch.tensor([int(label) for _, label in rows]), passes=8) > 0.9
     model = exported(net, ids[:1], folder / "words.pt2")
-    edgekd.compress(model, data=folder / "sst2", tokenizer=folder / "tokenizer.json", out=folder / "run", **QUICK)
+    edgekd.compress(model, data=sentences, tokenizer=folder / "tokenizer.json", out=folder / "run", **QUICK)
     return folder / "run" / "artifact"
 
 
-def detection_artifact(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def detection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """White cells and platelets in smears of blood, by a net trained with edgekd's own loop. Red cells are left out:
     they lie in heaps of a dozen, and of no image are all of them beyond doubt."""
+    folder = tmp_path_factory.mktemp("detection")
     with tarfile.open(packed("bccd.tar")) as archive:
         archive.extractall(folder, filter="data")
     described = folder / "bccd" / "coco.json"
@@ -185,51 +195,33 @@ def detection_artifact(folder: Path) -> Path:
     return folder / "run" / "artifact"
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {
-    "sound": sound_artifact,
-    "text": text_artifact,
-    "detection": detection_artifact,
-}
-HAS = {"sound": "sound", "text": "tokens", "detection": "image"}
-PLANTED = [(kind, mistake) for kind in MAKERS for mistake in programs.KINDS[HAS[kind]]]
+PLANTED = [(kind, mistake) for kind, has in HAS.items() for mistake in programs.KINDS[has]]
 
 
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """`artifacts(kind)`: made when it is first asked for."""
-    made: dict[str, Path] = {}
-
-    def artifact(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = MAKERS[kind](tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return artifact
+@pytest.fixture
+def artifact(kind: str, request: pytest.FixtureRequest) -> Path:
+    """The one of this kind."""
+    made: Path = request.getfixturevalue(kind)
+    return made
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-def test_the_samples_answer_as_training_did(
-    artifacts: Artifacts, answers_everywhere: Callable[[Path], None], kind: str
-) -> None:
-    answers_everywhere(artifacts(kind))
+@pytest.mark.parametrize("kind", HAS)
+def test_the_samples_answer_as_training_did(artifact: Path, answers_everywhere: Callable[[Path], None]) -> None:
+    answers_everywhere(artifact)
 
 
 @pytest.mark.parametrize(("kind", "mistake"), PLANTED)
 @pytest.mark.parametrize("language", ["python", "node", "cpp"])
 def test_a_mistake_in_a_sample_is_caught(
-    artifacts: Artifacts,
-    copy_out: Callable[..., Callable[..., Any]],
-    language: str,
-    kind: str,
-    mistake: str,
+    artifact: Path, copy_out: Callable[..., Callable[..., Any]], language: str, mistake: str
 ) -> None:
-    done = copy_out(language, artifacts(kind), dict([programs.MISTAKES[language][mistake]]))()
+    done = copy_out(language, artifact, dict([programs.MISTAKES[language][mistake]]))()
     assert done.returncode == 1, done.stderr
     assert "this computes something else than was tested" in done.stderr
 
 
 @pytest.mark.parametrize(("kind", "mistake"), PLANTED)
 def test_a_mistake_in_the_page_is_caught(
-    artifacts: Artifacts, mistaken_page: Callable[[Path, str], str], kind: str, mistake: str
+    artifact: Path, mistaken_page: Callable[[Path, str], str], mistake: str
 ) -> None:
-    assert mistaken_page(artifacts(kind), mistake).startswith("Fail: parity vector ")
+    assert mistaken_page(artifact, mistake).startswith("Fail: parity vector ")
