@@ -88,6 +88,7 @@ def sample_values(folder: Path, how: Contract, session: Mapping[str, Any]) -> di
     entries = {key: str(value) for key, value in session.items() if key.startswith("session.")}
     if not session.get("prepacking", True):
         entries["session.disable_prepacking"] = "1"
+    graph = _graph(folder, session)
     return {
         "kind": how.kind,
         "answer": how.answer,
@@ -95,7 +96,8 @@ def sample_values(folder: Path, how: Contract, session: Mapping[str, Any]) -> di
         "given": GIVEN[how.kind] + ' "another"' * pair,
         "native_given": GIVEN_NATIVE[how.kind],
         "needs": NEEDS.get(how.kind, ""),
-        "graph": _graph(folder, session),
+        "graph": graph,
+        "one_file": graph.replace(".mapped.onnx", ".onnx"),  # Android's assets are bytes, with no file beside them
         "batched": not (folder / "app.onnx").is_file(),
         "input": INPUT[how.kind],
         "channels": how.channels,

@@ -9,6 +9,7 @@ from edgekd.artifact.samples import PAGE
 from edgekd.browser.runtime import FILES, find_web_runtime, install_web_runtime
 from edgekd.browser.server import serving
 from edgekd.errors import PlaceLost, UsageError
+from edgekd.external_data import data_file
 from edgekd.verification import verify
 
 _PLACE = "samples/browser/"
@@ -40,7 +41,8 @@ def _page_files() -> dict[str, bytes]:
 
 def _artifact_files(artifact: Path) -> dict[str, bytes]:
     graph = "app.onnx" if (artifact / "app.onnx").is_file() else "model.onnx"
-    size = sum(path.stat().st_size for path in artifact.glob(f"{graph}*"))  # large ones keep weights beside the graph
+    weights = data_file(artifact / "model.onnx")  # large graphs keep them there
+    size = sum(path.stat().st_size for path in (artifact / graph, weights) if path.is_file())
     if size > _LARGEST:
         raise UsageError(f"{artifact} is too large for a browser: {size / 2**20:.0f} MiB, at most 1024 can be tried.")
     raw = (f"parity/raw{at}.npy" for at in range(len(read_parity(artifact).vectors)))

@@ -98,6 +98,14 @@ def test_a_graph_in_the_runtimes_own_format_is_run_where_that_was_chosen(tmp_pat
     assert '"app.ort"' in texts(other)["cpp/predict.cpp"]
 
 
+def test_weights_in_a_file_of_their_own_are_not_for_android(tmp_path: Path) -> None:
+    """Its assets are read as bytes, beside which there is no file."""
+    (tmp_path / "app.mapped.onnx").write_bytes(b"")
+    hand_made.write_artifact(tmp_path, "image", "classes", session={"file": "model.mapped.onnx"})
+    written = texts(tmp_path)
+    assert '"app.mapped.onnx"' in written["python/predict.py"] and '"app.onnx"' in written["android/Predictor.kt"]
+
+
 @pytest.mark.parametrize("hostile", ['"); evil(); ("', "${x}", "a\nb", "</script>", "back\\slash", "é", "`x`"])
 def test_an_option_that_would_break_out_of_its_quotes_is_refused(hostile: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is no session option that could be written into a program"):
