@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.artifact.mobile import Usability, mobile_usability
-from edgekd.artifact.openvino_ir import IR_FILES, write_ir
-from edgekd.artifact.ort_format import MAPPED_FILE, ORT_FILE, WRITE, compare_on
-from edgekd.artifact.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
+from edgekd.artifact.runtimes.mobile import Usability, mobile_usability
+from edgekd.artifact.runtimes.openvino_ir import IR_FILES, write_ir
+from edgekd.artifact.runtimes.ort_format import MAPPED_FILE, ORT_FILE, WRITE, compare_on
+from edgekd.artifact.runtimes.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
 from edgekd.device import HOST, DeviceProfile
 from edgekd.emulated_figures import EmulatedCore, core_for
 from edgekd.errors import BadInput, EdgekdError
