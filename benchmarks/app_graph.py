@@ -20,11 +20,11 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from edgekd.artifact.answers import Vector, answers_of, differences, softmax
 from edgekd.artifact.app.graph import app_graph
 from edgekd.artifact.app.tokens import Ends, ends_of
-from edgekd.artifact.choice import LEAST
 from edgekd.artifact.contract import FILE, Contract
+from edgekd.artifact.parity.answers import Vector, answers_of, differences, softmax
+from edgekd.artifact.parity.choice import LEAST
 from edgekd.benchmark_program import open_onnxruntime
 from edgekd.data.image import Fit, fit_image
 from edgekd.data.split import open_split

@@ -22,7 +22,7 @@ import onnxruntime
 import zoo
 from memory import quantized
 
-from edgekd.artifact.vectors import Reference
+from edgekd.artifact.parity.vectors import Reference
 from edgekd.device import load_profile
 from edgekd.preprocessing import Preprocessing
 from edgekd.progress import silent

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekd.artifact.licences import licences_of_run
-from edgekd.artifact.reference import pipeline_reference
+from edgekd.artifact.parity.reference import pipeline_reference
 from edgekd.assemble import manifest_of
 from edgekd.budget import parse_budgets
 from edgekd.device import DeviceProfile

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgekd.artifact.identity import read_sums
-from edgekd.artifact.replay import Replayed, replay
+from edgekd.artifact.parity.replay import Replayed, replay
 from edgekd.errors import BadInput
 from edgekd.formats.zip_members import shown
 from edgekd.workspace import file_sha256

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact.ort_format import write_ort
+from edgekd.artifact.runtimes.ort_format import write_ort
 from edgekd.device import load_profile
 from edgekd.errors import BadInput
 from edgekd.verification import verify

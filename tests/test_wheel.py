@@ -64,7 +64,7 @@ def test_the_page_ships_and_its_runtime_is_fetched_only_when_asked_for(
     shipped = subprocess.run([str(installed / "python"), "-c", code], capture_output=True, text=True, cwd=tmp_path)
     page = {f"samples/browser/{name}" for name in ("index.html", "style.css", "page.js", "check.js")}
     assert page <= set(shipped.stdout.split())
-    code = "from edgekd.artifact.samples import TEMPLATES; print(*(p.name for p in TEMPLATES.rglob('*')))"
+    code = "from edgekd.artifact.samples.programs import TEMPLATES; print(*(p.name for p in TEMPLATES.rglob('*')))"
     shipped = subprocess.run([str(installed / "python"), "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert {"README.md.j2", "predict.cpp.j2", "onnxruntime_cxx_api.h"} <= set(shipped.stdout.split())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))

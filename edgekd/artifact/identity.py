@@ -4,7 +4,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgekd.artifact.parity import MAX_TEXT, read_bounded
+from edgekd.artifact.parity.files import MAX_TEXT, read_bounded
 from edgekd.errors import BadInput
 from edgekd.formats.zip_members import shown
 from edgekd.results import Candidate

@@ -4,8 +4,8 @@ import shlex
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from edgekd.artifact.parity import read_parity
-from edgekd.artifact.samples import PAGE
+from edgekd.artifact.parity.files import read_parity
+from edgekd.artifact.samples.programs import PAGE
 from edgekd.browser.runtime import FILES, find_web_runtime, install_web_runtime
 from edgekd.browser.server import serving
 from edgekd.errors import PlaceLost, UsageError

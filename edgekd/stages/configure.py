@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.artifact.ort_format import MAPPED, MAPPED_FILE, ORT_FILE, WRITE
+from edgekd.artifact.runtimes.ort_format import MAPPED, MAPPED_FILE, ORT_FILE, WRITE
 from edgekd.device import HOST, DeviceProfile, load_profile
 from edgekd.errors import BadInput
 from edgekd.examine import for_host

@@ -9,12 +9,12 @@ from edgekd.artifact.bill import MODEL, write_bill
 from edgekd.artifact.contract import Licences, Source, contract_of, write_contract
 from edgekd.artifact.identity import write_identity
 from edgekd.artifact.licences import Carried
-from edgekd.artifact.parity import read_parity
-from edgekd.artifact.readme import write_readme
-from edgekd.artifact.runtime_files import write_runtime_files
-from edgekd.artifact.samples import write_samples
+from edgekd.artifact.parity.files import read_parity
+from edgekd.artifact.parity.vectors import Kernels, Reference, write_parity
+from edgekd.artifact.runtimes.files import write_runtime_files
+from edgekd.artifact.samples.programs import write_samples
+from edgekd.artifact.samples.readme import write_readme
 from edgekd.artifact.shipped_file import gives_shares, output_shapes
-from edgekd.artifact.vectors import Kernels, Reference, write_parity
 from edgekd.device import DeviceProfile
 from edgekd.external_data import copy_onnx, size_kib
 from edgekd.preprocessing import Preprocessing

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.artifact.app.graph import write_app
 from edgekd.artifact.contract import Contract
-from edgekd.artifact.vectors import Reference
+from edgekd.artifact.parity.vectors import Reference
 from edgekd.device import load_profile
 from edgekd.figures import Number
 from edgekd.preprocessing import Preprocessing

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from edgekd.artifact.contract import Contract
-from edgekd.artifact.vectors import Reference
+from edgekd.artifact.parity.vectors import Reference
 from edgekd.data.image import Fit, fit_image, open_image
 from edgekd.device import load_profile
 from edgekd.preprocessing import Preprocessing, normalise

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact.ort_format import MAPPED_FILE, ORT_FILE
+from edgekd.artifact.runtimes.ort_format import MAPPED_FILE, ORT_FILE
 from edgekd.device import resolve
 from edgekd.errors import BadInput
 from edgekd.figures import Number

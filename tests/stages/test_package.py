@@ -11,8 +11,8 @@ import onnx
 import pytest
 from PIL import Image
 
-from edgekd.artifact.parity import read_parity, read_raw, read_tensors
-from edgekd.artifact.vectors import Reference
+from edgekd.artifact.parity.files import read_parity, read_raw, read_tensors
+from edgekd.artifact.parity.vectors import Reference
 from edgekd.data.image import Fit, fit_image, open_image
 from edgekd.device import load_profile
 from edgekd.figures import Number

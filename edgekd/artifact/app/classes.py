@@ -3,8 +3,8 @@
 import numpy as np
 from onnx import TensorProto, ValueInfoProto, helper
 
-from edgekd.artifact.answers import BEST
 from edgekd.artifact.app.nodes import Nodes
+from edgekd.artifact.parity.answers import BEST
 
 
 def classes_wanted(classes: int) -> list[ValueInfoProto]:

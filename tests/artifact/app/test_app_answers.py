@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekd.artifact.answers import answers_of
 from edgekd.artifact.app.graph import app_graph
 from edgekd.artifact.contract import Boxes
+from edgekd.artifact.parity.answers import answers_of
 from edgekd.preprocessing import Preprocessing
 
 HEIGHT, WIDTH = 48, 64

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd.artifact.contract import Contract, Licences, Source, Tensor
-from edgekd.artifact.samples import INPUT, write_samples
+from edgekd.artifact.samples.programs import INPUT, write_samples
 from edgekd.workspace import file_sha256
 
 LABELS = ("\"; drop '", "back\\slash\\", "${x} `y` $z", "</script><b>", "鱼 🐟 \u2028 fin")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgekd.artifact.samples import PAGE, TEMPLATES, plain
+from edgekd.artifact.samples.programs import PAGE, TEMPLATES, plain
 from edgekd.errors import BadInput
 
 hand_made = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("hand_made.py"))))

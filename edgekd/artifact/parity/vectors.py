@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekd.artifact.answers import Outputs, Vector
 from edgekd.artifact.app.fed import images_as_fed
-from edgekd.artifact.choice import Chosen, Known, choose
 from edgekd.artifact.contract import Answer, Contract
-from edgekd.artifact.parity import FILE, FOLDER, Parity
-from edgekd.artifact.raw_inputs import RawInputs, raw_inputs
+from edgekd.artifact.parity.answers import Outputs, Vector
+from edgekd.artifact.parity.choice import Chosen, Known, choose
+from edgekd.artifact.parity.files import FILE, FOLDER, Parity
+from edgekd.artifact.parity.raw_inputs import RawInputs, raw_inputs
 from edgekd.artifact.shipped_file import precision_of, shipped_outputs
 from edgekd.errors import BadInput, EdgekdError, PlaceLost
 from edgekd.preprocessing import normalise

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from edgekd.artifact.contract import Contract
-from edgekd.artifact.runtime_files import RuntimeFiles
-from edgekd.artifact.samples import WHAT, sample_values, templates
+from edgekd.artifact.runtimes.files import RuntimeFiles
+from edgekd.artifact.samples.programs import WHAT, sample_values, templates
 from edgekd.external_data import data_file
 from edgekd.rendering.gfm import escape
 from edgekd.rendering.outline import session_words

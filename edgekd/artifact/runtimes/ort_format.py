@@ -1,8 +1,8 @@
 """ONNX Runtime's own format: a graph as the target's instruction set takes it, already optimised.
 
 An app that loads it needs no optimiser, can map the file instead of copying its weights, and can be built with a
-runtime of its operators alone (`edgekd.artifact.reduced_build`). The order of one table in it is the runtime's chance,
-so two files of one model differ in some bytes.
+runtime of its operators alone (`edgekd.artifact.runtimes.reduced_build`). The order of one table in it is the
+runtime's chance, so two files of one model differ in some bytes.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekd.artifact.contract import Contract, Licences, Source, contract_of
-from edgekd.artifact.raw_inputs import raw_inputs
+from edgekd.artifact.parity.raw_inputs import raw_inputs
 from edgekd.preprocessing import Preprocessing, Tokens, normalise
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError, field_validator
 
-from edgekd.artifact.answers import Vector
 from edgekd.artifact.contract import Answer, Kind
+from edgekd.artifact.parity.answers import Vector
 from edgekd.errors import BadInput, reason_of
 from edgekd.formats.zip_members import shown
 from edgekd.record import Record

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgekd.artifact.answers import Vector, differences
-from edgekd.artifact.parity import (
+from edgekd.artifact.parity.answers import Vector, differences
+from edgekd.artifact.parity.files import (
     MAX_TEXT,
     Parity,
     read_bounded,

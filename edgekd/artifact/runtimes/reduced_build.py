@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd.artifact.runtime_tools import runtime_tool
+from edgekd.artifact.runtimes.tools import runtime_tool
 
 OPERATORS = "required_operators.config"
 TYPES = "required_operators_and_types.config"

@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 import pytest
 
-from edgekd.artifact import openvino_ir
-from edgekd.artifact.mobile import mobile_usability
-from edgekd.artifact.openvino_ir import write_ir
-from edgekd.artifact.runtime_files import write_runtime_files
+from edgekd.artifact.runtimes import openvino_ir
+from edgekd.artifact.runtimes.files import write_runtime_files
+from edgekd.artifact.runtimes.mobile import mobile_usability
+from edgekd.artifact.runtimes.openvino_ir import write_ir
 from edgekd.device import load_profile
 from edgekd.results import Candidate
 from edgekd.runtimes import RUNTIMES, Runtime
 from edgekd.schemes.offered import PRECISION
 
-small = runpy.run_path(str(Path(__file__).parents[1] / "latency" / "small_graphs.py"))
+small = runpy.run_path(str(Path(__file__).parents[2] / "latency" / "small_graphs.py"))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_phone_check_counts_nodes_and_partitions(artifact: Path, tmp_path: P
 
 def test_the_runtime_s_tools_leave_logging_as_it_is() -> None:
     program = (
-        "import logging; from edgekd.artifact.runtime_tools import runtime_tool; "
+        "import logging; from edgekd.artifact.runtimes.tools import runtime_tool; "
         "runtime_tool('ort_format_model'); print(logging.getLogger().handlers, "
         "logging.getLogger('ort_format_model.utils').getEffectiveLevel())"
     )
@@ -109,7 +109,7 @@ def test_the_runtime_s_tools_need_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None; import importlib.util as u; find = u.find_spec; "
         "u.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest); "
-        "from edgekd.artifact.runtime_tools import runtime_tool; "
+        "from edgekd.artifact.runtimes.tools import runtime_tool; "
         "runtime_tool('ort_format_model'); runtime_tool('mobile_helpers.usability_checker')"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})

@@ -16,7 +16,7 @@ import edgekd
 from edgekd.benchmark_program import import_runtime
 from edgekd.errors import BadInput
 
-making = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("making.py"))))
+making = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "making.py")))
 
 GRAPHS = ("model.onnx", "model.ort", "app.onnx", "app.ort")
 

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from edgekd.artifact.runtime_tools import runtime_tool
+from edgekd.artifact.runtimes.tools import runtime_tool
 from edgekd.errors import BadInput
 from edgekd.record import Record
 from edgekd.runtimes import in_one_line

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from edgekd.artifact import ort_format
-from edgekd.artifact.ort_format import WRITE, write_mapped, write_ort
-from edgekd.artifact.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
+from edgekd.artifact.runtimes import ort_format
+from edgekd.artifact.runtimes.ort_format import WRITE, write_mapped, write_ort
+from edgekd.artifact.runtimes.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
 from edgekd.device import load_profile
 from edgekd.emulation.outputs import emulated_outputs
 from edgekd.emulation.runtime_library import find_library
@@ -17,7 +17,7 @@ from edgekd.errors import BadInput
 from edgekd.latency.optimised import optimise
 from edgekd.runtimes import RUNTIMES
 
-small = runpy.run_path(str(Path(__file__).parents[1] / "latency" / "small_graphs.py"))
+small = runpy.run_path(str(Path(__file__).parents[2] / "latency" / "small_graphs.py"))
 PI = load_profile("raspberry-pi-5")
 
 

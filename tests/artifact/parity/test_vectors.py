@@ -12,14 +12,14 @@ import pytest
 
 import edgekd
 from edgekd.artifact.contract import Contract, Licences, Source, contract_of
-from edgekd.artifact.parity import read_parity, read_tensors
-from edgekd.artifact.vectors import Reference, write_parity
+from edgekd.artifact.parity.files import read_parity, read_tensors
+from edgekd.artifact.parity.vectors import Reference, write_parity
 from edgekd.errors import BadInput, PlaceLost
 from edgekd.preprocessing import Preprocessing, Tokens
 from edgekd.results import Candidate
 from edgekd.runtimes import predict_all
 
-making = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("making.py"))))
+making = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "making.py")))
 FP32 = {"id": "x", "scheme": "fp32", "runtime": "onnxruntime", "file": "m.onnx", "sha256": "0" * 64}
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edgekd.artifact.answers import Vector, answers_of, differences
 from edgekd.artifact.contract import Contract, Licences, Source, contract_of
+from edgekd.artifact.parity.answers import Vector, answers_of, differences
 from edgekd.preprocessing import Preprocessing
 
 IMAGES = Preprocessing(height=20, width=40, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)

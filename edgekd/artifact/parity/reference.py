@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from edgekd.artifact.vectors import Reference
+from edgekd.artifact.parity.vectors import Reference
 from edgekd.exporting.onnx_export import module_outputs
 from edgekd.formats.read import LoadedModel
 from edgekd.rendering.outline import Shipped

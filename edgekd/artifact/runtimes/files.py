@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekd.artifact.mobile import Usability, mobile_usability
-from edgekd.artifact.openvino_ir import IR_FILES, write_ir
-from edgekd.artifact.ort_format import MAPPED_FILE, ORT_FILE, WRITE, compare_on
-from edgekd.artifact.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
-from edgekd.device import DeviceProfile
+from edgekd.artifact.runtimes.mobile import Usability, mobile_usability
+from edgekd.artifact.runtimes.openvino_ir import IR_FILES, write_ir
+from edgekd.artifact.runtimes.ort_format import MAPPED_FILE, ORT_FILE, WRITE, compare_on
+from edgekd.artifact.runtimes.reduced_build import OPERATORS, TYPES, build_lines, library_kib, write_operators
+from edgekd.device import HOST, DeviceProfile
 from edgekd.emulated_figures import EmulatedCore, core_for
 from edgekd.errors import BadInput, EdgekdError
 from edgekd.external_data import data_file, size_kib
@@ -36,6 +36,7 @@ class RuntimeFiles(Record):
     """
 
     instruction_set: str
+    """What the files are optimised for."""
     version: str
     """ONNX Runtime on the device."""
     written_by: str
@@ -79,7 +80,7 @@ def write_runtime_files(
     beside = [data_file(path).name for path in written]
     possible = [*sizes, *beside, *((OPERATORS, TYPES) if found else ()), *IR_FILES]
     return RuntimeFiles(
-        instruction_set="AArch64" if arm else "x86-64",
+        instruction_set="this machine alone" if profile.name == HOST else "AArch64" if arm else "x86-64",
         version=version,
         written_by=RUNTIMES["onnxruntime"].version(),
         tried_on=core.place if core and written else "",

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgekd.artifact.choice import LABELS, LEAST, VECTORS, Known, choose
 from edgekd.artifact.contract import Contract, Licences, Source, contract_of
+from edgekd.artifact.parity.choice import LABELS, LEAST, VECTORS, Known, choose
 from edgekd.preprocessing import Preprocessing
 
 IMAGES = Preprocessing(height=20, width=40, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -8,9 +8,9 @@ than twice the tolerance, such that each spoiled way of feeding is caught, from 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edgekd.artifact.answers import Outputs, Vector, answers_of, differences, objects_in
 from edgekd.artifact.contract import Contract
-from edgekd.artifact.parity import Tolerance, relative_difference
+from edgekd.artifact.parity.answers import Outputs, Vector, answers_of, differences, objects_in
+from edgekd.artifact.parity.files import Tolerance, relative_difference
 
 VECTORS = 8
 HEADROOM = 2.0

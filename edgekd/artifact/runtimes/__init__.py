@@ -1,0 +1,1 @@
+"""The graphs in the formats that runtimes have of their own, and what a build for them alone needs."""
