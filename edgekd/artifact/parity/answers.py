@@ -15,6 +15,8 @@ from edgekd.tasks.boxes import Detected, detect, overlap
 
 BEST = 5
 """Classes that are answered, of as many or more."""
+SAME_BOX = 0.5
+"""Least overlap of two boxes that are one object, as in the first COCO and PASCAL scores."""
 Outputs = Sequence[npt.NDArray[np.float32]]
 Size = tuple[int, int]
 """(height, width) of an image."""
@@ -107,6 +109,8 @@ def _between_boxes(expected: Vector, said: Vector, longer: int) -> tuple[float, 
         if not same:
             return None
         partner = max(same, key=lambda one: overlaps[at, one])
+        if overlaps[at, partner] < SAME_BOX:
+            return None
         free.remove(partner)
         of_scores = max(of_scores, abs(expected.scores[at] - said.scores[partner]))
         of_boxes = max(of_boxes, float(np.abs(ours[at] - theirs[partner]).max()) / longer)

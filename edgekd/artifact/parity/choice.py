@@ -18,6 +18,8 @@ HEADROOM = 2.0
 LEAST = Tolerance(input=1e-5, output=0.05, probability=0.02, box=0.02)
 """The tolerance is never below: judgements on integer kernels of other instruction sets, far below what a wrong
 preprocessing shows. `input` is rounding alone; a level of 255 is a hundred times as much."""
+FLOORS = (0.02, 0.01, 0.005)
+"""Least tolerances of a probability, tried in turn: of scenes full of objects none may be beyond doubt by the first."""
 MOST = 0.99
 LABELS = "labels in another order"
 NMS_DOUBT = 0.02
@@ -58,6 +60,11 @@ class Chosen:
 
 def choose(contract: Contract, known: Known) -> Chosen | None:
     """Choose up to `VECTORS` samples; None where not one is beyond doubt."""
+    tries = (_choose(contract, known, LEAST.model_copy(update={"probability": floor})) for floor in FLOORS)
+    return next((found for found in tries if found is not None), None)
+
+
+def _choose(contract: Contract, known: Known, least: Tolerance) -> Chosen | None:
     wanted = answers_of(contract, known.expected, known.sizes)
     apart = _apart(contract, known, wanted)
     agreed = {at: found for at, found in enumerate(apart) if found is not None}
@@ -65,7 +72,7 @@ def choose(contract: Contract, known: Known) -> Chosen | None:
     pool = _nearest(telling or agreed, known)
     if not pool:
         return None
-    tolerance = _tolerance(apart, known, pool)
+    tolerance = _tolerance(apart, known, pool, least)
     pool = [at for at in pool if _is_decided(contract, known.expected, at, wanted[at], tolerance)]
     if not pool:
         return None
@@ -76,7 +83,7 @@ def choose(contract: Contract, known: Known) -> Chosen | None:
     return Chosen(
         samples=samples,
         vectors=tuple(wanted[at] for at in samples),
-        tolerance=_tolerance(apart, known, samples),
+        tolerance=_tolerance(apart, known, samples, least),
         not_caught=tuple(name for name in spoils if name not in caught),
     )
 
@@ -111,16 +118,18 @@ def _nearest(agreed: Mapping[int, tuple[float, float]], known: Known) -> list[in
     return sorted(agreed, key=distance)[: max(VECTORS, len(agreed) // 2)]
 
 
-def _tolerance(apart: Sequence[tuple[float, float] | None], known: Known, samples: Sequence[int]) -> Tolerance:
-    """`HEADROOM` times what the shipped file shows on these samples, from `LEAST` on."""
+def _tolerance(
+    apart: Sequence[tuple[float, float] | None], known: Known, samples: Sequence[int], least: Tolerance
+) -> Tolerance:
+    """`HEADROOM` times what the shipped file shows on these samples, from `least` on."""
     answers = [found for at in samples if (found := apart[at]) is not None]
     seen = {
         "output": _outputs_apart(known, list(samples)),
         "probability": max(probability for probability, _ in answers),
         "box": max(box for _, box in answers),
     }
-    wider = {name: min(MOST, max(getattr(LEAST, name), round(HEADROOM * value, 4))) for name, value in seen.items()}
-    return LEAST.model_copy(update=wider)
+    wider = {name: min(MOST, max(getattr(least, name), round(HEADROOM * value, 4))) for name, value in seen.items()}
+    return least.model_copy(update=wider)
 
 
 def _is_decided(contract: Contract, expected: Outputs, at: int, wanted: Vector, tolerance: Tolerance) -> bool:

@@ -74,3 +74,5 @@ def test_boxes_find_their_partner_whatever_the_order() -> None:
     assert differences(expected, boxes((0, 0.9, left)), 100) is None
     assert differences(expected, boxes((0, 0.9, left), (1, 0.8, right)), 100) is None
     assert differences(boxes(), boxes(), 100) == (0, 0)
+    elsewhere = boxes((0, 0.9, left), (0, 0.8, (56.0, 0.0, 66.0, 10.0)))
+    assert differences(expected, elsewhere, 100) is None

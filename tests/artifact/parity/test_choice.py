@@ -85,10 +85,10 @@ def test_labels_in_another_order_need_a_class_that_moves() -> None:
 
 
 def test_there_is_nothing_to_choose_where_every_answer_is_in_doubt() -> None:
-    expected = logits((0, 0.9), (1, 0.26))
-    assert choose(classifier(), known(expected, logits((1, 0.9), (1, 0.26)))) is None
+    expected = logits((0, 0.9), (1, 0.252))
+    assert choose(classifier(), known(expected, logits((1, 0.9), (1, 0.252)))) is None
     outputs = classifier().model_copy(update={"answer": "outputs"})
-    found = choose(outputs, known(expected, logits((1, 0.9), (1, 0.26))))
+    found = choose(outputs, known(expected, logits((1, 0.9), (1, 0.252))))
     assert found is not None and len(found.samples) == 2
 
 
@@ -118,6 +118,14 @@ def scenes(*scores: float) -> Outputs:
     shares = np.array([[[score, 0.01], [0.01, 0.01]] for score in scores], np.float32)
     places = np.tile(np.array([[4.0, 4, 12, 12], [20, 4, 30, 12]], np.float32), (len(scores), 1, 1))
     return [np.log(shares / (1 - shares)), places]
+
+
+def test_where_all_answers_are_close_the_tolerance_is_less() -> None:
+    expected = scenes(0.43, 0.37)
+    found = choose(detector(), known(expected, scenes(0.431, 0.371)))
+    assert found is not None
+    assert found.samples == (0,) and found.tolerance.probability == 0.01
+    assert choose(detector(), known(scenes(0.405), scenes(0.406))) is None
 
 
 def test_objects_near_the_least_confidence_are_in_doubt_and_empty_images_tell_little() -> None:
