@@ -231,7 +231,7 @@ def test_a_large_model_from_end_to_end(source: Path, options: dict[str, object],
     assert "model.onnx.data" in json.loads((artifact / "manifest.json").read_text())["files"]
     assert verify(artifact).vectors == 8
     model = artifact / "model.onnx"
-    assert "`model.onnx.data` holds" in (artifact / "README.md").read_text()
+    assert "| `model.onnx.data` | their weights" in (artifact / "README.md").read_text()
     assert edgekd.predict(model, target="raspberry-pi-4").predictions[0].latency_ms is not None
     assert edgekd.bench(model, seconds=0.1, min_runs=5).model.sha256 == file_sha256(model)
     content = data_file(model).read_bytes()

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -27,7 +28,7 @@ def command(
     """Print the page's address and serve it until Ctrl-C, which ends it well."""
     from edgekd.api import try_in_browser
 
-    with try_in_browser(artifact, port=port, install=install) as address:
+    with try_in_browser(artifact, port=port, install=install) as address, suppress(KeyboardInterrupt):
         if as_json:
             print_json({"schema": 1, "address": address})
         else:
@@ -35,17 +36,10 @@ def command(
         sys.stdout.flush()
         if show and _has_screen():
             webbrowser.open(address)
-        _wait()
+        while True:
+            time.sleep(3600)
 
 
 def _has_screen() -> bool:
     """Without one, a browser in the terminal would be opened."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _wait() -> None:
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        return

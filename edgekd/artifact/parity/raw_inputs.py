@@ -17,6 +17,9 @@ from edgekd.preprocessing import normalise, sample_inputs
 Array = npt.NDArray[Any]
 VIEWS = ((1.0, 1.0), (1.5, 1.5), (1.3, 1.9), (1.0, 1.0), (2.1, 1.2), (0.8, 0.9), (1.2, 1.2), (2.0, 2.0))
 """Height and width of raw images, relative to the model's, one pair after the other; 1, 1 leaves an image as it is."""
+WINDOWS = ((0.0, 0.0, 1.0), (0.0, 0.0, 0.5), (0.5, 0.5, 0.5), (0.3, 0.3, 0.35), (0.0, 0.65, 0.35))
+"""Top, left and side of the part of a scene that a raw image shows, relative to the whole: where fewer objects are to
+be found, more answers are beyond doubt."""
 LENGTHS = (1.0, 1.5, 0.75, 1.25)
 """Of raw sounds, relative to the model's."""
 MADE_UP_GRID = 5
@@ -44,7 +47,9 @@ def raw_inputs(contract: Contract, data: Path | None, count: int) -> RawInputs:
     stored = np.asarray(open_split(data, "test").inputs[:count]) if data else _made_up(contract, count)
     if contract.kind == "image":
         fit = Fit(*contract.sides, contract.channels or 0, contract.resize, contract.crop)
-        raw = [_resized(image, VIEWS[at % len(VIEWS)]) for at, image in enumerate(stored)]
+        windows = WINDOWS if contract.answer == "boxes" else WINDOWS[:1]
+        shown = [_part(image, windows[at % len(windows)]) for at, image in enumerate(stored)]
+        raw = [_resized(image, VIEWS[at % len(VIEWS)]) for at, image in enumerate(shown)]
         fitted = np.stack([fit_image(image, fit) for image in raw])
         return RawInputs(tuple(raw), normalise(fitted, contract), fitted)
     if contract.kind == "sound":
@@ -64,6 +69,12 @@ def _made_up(contract: Contract, count: int) -> Array:
     colours = np.random.default_rng(0).integers(0, 256, (count, MADE_UP_GRID, MADE_UP_GRID, contract.channels or 0))
     fit = Fit(*contract.sides, contract.channels or 0)
     return np.stack([fit_image(one.astype(np.uint8), fit) for one in colours])
+
+
+def _part(image: Array, window: tuple[float, float, float]) -> Array:
+    (top, left, share), (height, width) = window, image.shape[:2]
+    first, begin = round(top * height), round(left * width)
+    return image[first : first + max(1, round(share * height)), begin : begin + max(1, round(share * width))]
 
 
 def _resized(image: Array, view: tuple[float, float]) -> Array:

@@ -43,6 +43,16 @@ def test_images_come_in_many_sizes_and_some_as_they_are(tmp_path: Path) -> None:
     assert drawn.sizes[1] == drawn.raw[1].shape[:2]
 
 
+def test_of_scenes_most_images_show_a_part(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (12, 20, 40, 3), np.uint8)
+    how = contract(images(height=20, width=40)).model_copy(update={"answer": "boxes"})
+    drawn = raw_inputs(how, save(tmp_path, stored), 64)
+    assert np.array_equal(drawn.raw[0], stored[0])
+    assert np.array_equal(drawn.raw[3], stored[3, 6:13, 12:26])
+    assert np.array_equal(drawn.raw[11], stored[11, :10, :20])
+    assert drawn.inputs.shape == (12, 3, 20, 40)
+
+
 @pytest.mark.parametrize("more", [{"channels": 1, "mean": (0.5,), "std": (0.5,)}, {"crop": 0.8}, {}], ids=str)
 def test_without_data_images_are_made_up_and_the_same_each_time(more: dict[str, object]) -> None:
     how = contract(images(**more))
